@@ -1,0 +1,20 @@
+"""How bytes lie in files: reader and writer of one format side by side.
+
+`open_contents` finds the format by itself; it and everything behind it is imported when it is first called.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ckptkit.model import Contents, TensorSource
+
+__all__ = ["open_contents"]
+
+
+def open_contents(path: str) -> tuple[Contents, TensorSource]:
+    """Open the checkpoint that `path` is, is part of, or contains (see `detect.open_contents`)."""
+    from ckptkit.formats import detect
+
+    return detect.open_contents(path)

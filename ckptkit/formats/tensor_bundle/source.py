@@ -1,0 +1,174 @@
+"""The data of an open bundle: shards opened when they are first read, checksums verified as bytes go by."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+from ckptkit.errors import ChecksumError, CkptkitError, FormatError, NotFoundError, UnsupportedError
+from ckptkit.formats.names import shard_path
+from ckptkit.formats.storage import Storage, open_storage, read, regular_file_size
+from ckptkit.formats.tensor_bundle.checksum import crc32c, unmask
+from ckptkit.formats.tensor_bundle.slices import Part, read_joined
+from ckptkit.formats.tensor_bundle.strings import check_size, parse_strings
+from ckptkit.formats.wire import naming
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ckptkit.formats.tensor_bundle.entries import BundleEntry
+
+_LFS_SIGNATURE = b"version https://git-lfs"
+
+
+class Shards:
+    """The data files of a bundle."""
+
+    def __init__(self, prefix: str, count: int) -> None:
+        self.prefix = prefix
+        self.count = count
+        self._open: dict[int, Storage] = {}
+        self._sizes: dict[int, int | str] = {}
+        self._lock = threading.Lock()
+
+    def problem(self, shard: int, end: int) -> str | None:
+        """Why bytes up to `end` of file `shard` cannot be read, or None. Looks at the file, does not open it."""
+        size = self._sizes.get(shard)
+        if size is None:
+            size = self._sizes[shard] = self._measure(shard)
+        if isinstance(size, str):
+            return size
+        return None if end <= size else f"its shard is cut short (has {size} bytes, needs {end})"
+
+    def _measure(self, shard: int) -> int | str:
+        path = shard_path(self.prefix, shard, self.count)
+        try:
+            size = regular_file_size(path)
+            if size < 1024 and _is_lfs_pointer(path, size):
+                return "its shard is a git-lfs pointer, not the data (run `git lfs pull`)"
+        except NotFoundError:
+            return "its shard is missing"
+        except CkptkitError as error:
+            return f"its shard cannot be read: {error.problem}"
+        return size
+
+    def open(self, shard: int) -> Storage:
+        """File number `shard`, opened once."""
+        with self._lock:
+            storage = self._open.get(shard)
+            if storage is None:
+                storage = self._open[shard] = open_storage(shard_path(self.prefix, shard, self.count))
+            return storage
+
+    def close(self) -> None:
+        """Idempotent."""
+        with self._lock:
+            while self._open:
+                self._open.popitem()[1].close()
+
+
+def _is_lfs_pointer(path: str, size: int) -> bool:
+    if size < len(_LFS_SIGNATURE):
+        return False
+    storage = open_storage(path)
+    try:
+        return read(storage, 0, len(_LFS_SIGNATURE)) == _LFS_SIGNATURE
+    finally:
+        storage.close()
+
+
+class Place(NamedTuple):
+    """Where the value of one tensor lies.
+
+    A named tuple because 100,000 of them are made while a person waits.
+    """
+
+    dtype: str
+    itemsize: int
+    shape: tuple[int, ...]
+    nbytes: int
+    entries: tuple[BundleEntry, ...]
+    """One, or that of each part."""
+    parts: tuple[Part, ...]
+    """Empty for a tensor in one piece."""
+    problem: str | None
+
+
+class BundleSource:
+    """`TensorSource` of a bundle."""
+
+    def __init__(self, shards: Shards, places: Mapping[str, Place]) -> None:
+        self._shards = shards
+        self._places = places
+
+    def _place(self, key: str) -> Place:
+        place = self._places.get(key)
+        if place is None:
+            raise NotFoundError("no such variable", path=self._shards.prefix, key=key)
+        if place.problem:
+            raise FormatError(place.problem, path=self._shards.prefix, key=key)
+        return place
+
+    def _numeric(self, key: str) -> Place:
+        place = self._place(key)
+        if not place.itemsize:
+            raise UnsupportedError("strings are not read as bytes", path=self._shards.prefix, key=key)
+        return place
+
+    def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
+        """See `TensorSource.read_into`."""
+        place = self._numeric(key)
+        if offset < 0 or offset + len(buffer) > place.nbytes:
+            raise FormatError(
+                "a range beyond the tensor was asked for", path=self._shards.prefix, key=key,
+                expected=f"at most {place.nbytes} bytes", found=offset + len(buffer),
+            )  # fmt: skip
+        self._read(place, offset, buffer, None)
+
+    def _read(self, place: Place, offset: int, buffer: memoryview, crcs: list[int] | None) -> None:
+        """Fill `buffer`; `crcs`, one per entry, take in the bytes of each."""
+
+        def read_entry(number: int, at: int, into: memoryview) -> None:
+            entry = place.entries[number]
+            self._shards.open(entry.shard).read_into(entry.offset + at, into)
+            if crcs is not None:
+                crcs[number] = crc32c(into, crcs[number])
+
+        if place.parts:
+            read_joined(place.parts, place.shape, place.itemsize, offset, buffer, read_entry)
+        else:
+            read_entry(0, offset, buffer)
+
+    def stream(self, key: str, buffer: memoryview) -> Iterator[memoryview]:
+        """See `TensorSource.stream`; pieces hold whole elements where `buffer` has room for one."""
+        place = self._numeric(key)
+        crcs = [0] * len(place.entries)
+        step = len(buffer) - len(buffer) % place.itemsize or len(buffer)
+        for at in range(0, place.nbytes, step):
+            piece = buffer[: min(step, place.nbytes - at)]
+            self._read(place, at, piece, crcs)
+            yield piece
+        for entry, crc in zip(place.entries, crcs, strict=True):
+            if crc != unmask(entry.crc):
+                raise ChecksumError(
+                    "the data does not match its checksum", path=self._shards.prefix, key=key,
+                    expected=f"crc32c {unmask(entry.crc):08x}", found=f"{crc:08x}",
+                )  # fmt: skip
+
+    def read_strings(self, key: str) -> list[bytes]:
+        """See `TensorSource.read_strings`."""
+        place = self._place(key)
+        if place.itemsize:
+            raise UnsupportedError("not a tensor of strings", path=self._shards.prefix, key=key)
+        entry = place.entries[0]
+        count = 1
+        for size in place.shape:
+            count *= size
+        with naming(self._shards.prefix, key):
+            check_size(count, entry.size)
+            data = read(self._shards.open(entry.shard), entry.offset, entry.size)
+            return parse_strings(data, count, entry.crc)
+
+    def close(self) -> None:
+        """See `TensorSource.close`."""
+        self._shards.close()
