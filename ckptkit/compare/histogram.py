@@ -1,0 +1,81 @@
+"""A histogram of a stream whose range is not known beforehand.
+
+Bins are `[k * 2**e, (k + 1) * 2**e)` for whole k. When the range outgrows them, e rises and neighbours join; the
+outcome depends on the values alone, not on the order or the pieces in which they came.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+
+import numpy as np
+
+BINS = 16
+
+# Bin widths below this would not be normal float64 numbers.
+_SMALLEST_EXPONENT = -1022
+
+
+class Histogram:
+    """Counts by bin, as a mapping from k to count for the exponent in use."""
+
+    def __init__(self) -> None:
+        self._exponent = _SMALLEST_EXPONENT
+        self._counts: dict[int, int] = {}
+
+    def add(self, values: np.ndarray, minimum: float, maximum: float) -> None:
+        """Count finite float64 `values` `[n]`; the extremes are of everything added until now, these included."""
+        self._widen(_exponent(minimum, maximum))
+        # Two factors, since 2**-e alone can be beyond float64.
+        half = -self._exponent // 2
+        places = np.floor(np.ldexp(np.ldexp(values, half), -self._exponent - half))
+        places[(places == 0) & (values < 0)] = -1.0  # what underflowed on the way
+        lowest = float(places.min())
+        counts = np.bincount((places - lowest).astype(np.int64), minlength=1)
+        for offset in np.flatnonzero(counts):
+            place = int(lowest) + int(offset)
+            self._counts[place] = self._counts.get(place, 0) + int(counts[offset])
+
+    def bins(self, minimum: float, maximum: float) -> tuple[tuple[int, ...], float, float]:
+        """Counts of 16 bins, where the first one starts, and their width; the extremes are of everything added."""
+        exponent = _exponent(minimum, maximum)
+        self._widen(exponent if minimum < maximum else math.frexp(abs(minimum))[1] - 4)
+        width = math.ldexp(1.0, self._exponent)
+        first = _place(minimum, self._exponent)
+        return (
+            tuple(self._counts.get(first + number, 0) for number in range(BINS)),
+            max(first * width, -sys.float_info.max),
+            width,
+        )
+
+    def _widen(self, exponent: int) -> None:
+        if exponent > self._exponent:
+            shift = exponent - self._exponent
+            joined: dict[int, int] = {}
+            for place, count in self._counts.items():
+                joined[place >> shift] = joined.get(place >> shift, 0) + count
+            self._exponent, self._counts = exponent, joined
+
+
+def _exponent(minimum: float, maximum: float) -> int:
+    """The smallest exponent whose bins of width `2**exponent` cover the range with `BINS` of them."""
+    if minimum == maximum == 0:
+        exponent = _SMALLEST_EXPONENT
+    elif minimum == maximum:
+        exponent = math.frexp(abs(minimum))[1] - 60  # finer than the range between two neighbouring float64 would want
+    elif math.isinf(maximum - minimum):
+        exponent = math.frexp(maximum / 2 - minimum / 2)[1] - 3
+    else:
+        exponent = math.frexp(maximum - minimum)[1] - 4
+    exponent = max(exponent, _SMALLEST_EXPONENT)
+    while _place(maximum, exponent) - _place(minimum, exponent) >= BINS:
+        exponent += 1
+    return exponent
+
+
+def _place(value: float, exponent: int) -> int:
+    """`floor(value / 2**exponent)`, exactly."""
+    numerator, denominator = value.as_integer_ratio()
+    shift = denominator.bit_length() - 1 + exponent
+    return numerator >> shift if shift >= 0 else numerator << -shift
