@@ -1,0 +1,126 @@
+"""From units back to variables: one call that runs a matcher and accounts for every variable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from ckptkit.matching.auto import match_auto
+from ckptkit.matching.blocks import join_units
+from ckptkit.matching.candidates import Fate, Nearest
+from ckptkit.matching.draft import Draft
+from ckptkit.matching.fan_out import fan_out as add_repetitions
+from ckptkit.matching.name import NAME, match_names_strictly
+from ckptkit.matching.order import match_order
+from ckptkit.matching.rename import parse_rules
+from ckptkit.matching.result import Ambiguous, By, Match, Pair, Unmatched
+from ckptkit.matching.scope import match_scope
+from ckptkit.matching.signatures import number_class
+from ckptkit.matching.slots import pair_state
+from ckptkit.matching.units import Unit, read_side
+from ckptkit.model import CheckpointSpec, Variable
+
+_METHODS: Mapping[By, Callable[[Draft], None]] = {"auto": match_auto, "order": match_order, "scope": match_scope}
+
+
+def match_specs(
+    a: CheckpointSpec, b: CheckpointSpec, *, by: By, rename: Sequence[str], fan_out: bool, slots: bool
+) -> Match:
+    """Match two checkpoints; see `ckptkit.matching.match`."""
+    side_a, side_b = read_side(a, parse_rules(rename)), read_side(b)
+    draft = Draft(side_a, side_b)
+    if by == "name":
+        pairs = match_names_strictly(side_a, side_b)
+    else:
+        _METHODS[by](draft)
+        if fan_out and not draft.complete:
+            add_repetitions(draft)
+        pairs = _pairs(draft)
+    ambiguous = [_ambiguous(draft, tie.source, tie.target, tie.why) for tie in draft.ties()]
+    if slots:
+        pairs.extend(pair_state(a, b, pairs))
+    missing, unexpected = _leftovers(a, b, draft, pairs, ambiguous, slots)
+    used_order = by in ("auto", "order")
+    return Match(
+        by,
+        tuple(pairs),
+        missing,
+        unexpected,
+        tuple(ambiguous),
+        (side_a.order_source, side_b.order_source) if used_order else None,
+    )
+
+
+def _pairs(draft: Draft) -> list[Pair]:
+    """The pairs of variables, in the order of the target."""
+    shared = {j: i for i, j in draft.shared}
+    pairs: list[Pair] = []
+    for j, unit in enumerate(draft.b.units):
+        if j in draft.taken:
+            i = draft.taken[j]
+            link = draft.links[i]
+            joined = join_units(draft.a.units[i], unit, link.fit, link.evidence)
+            pairs.extend(_with_copies(draft, j, joined))
+        elif j in draft.fans:
+            fan = draft.fans[j]
+            pairs.extend(join_units(draft.a.units[fan.source], unit, fan.fit, fan.evidence))
+        elif j in shared:
+            pairs.extend(_equal_variables(draft.a.units[shared[j]], unit))
+    return pairs
+
+
+def _with_copies(draft: Draft, target: int, joined: list[Pair]) -> list[Pair]:
+    """The pairs of a target with the further sources that must hold the same."""
+    for source, fit in draft.copies.get(target, ()):
+        further = {pair.target: pair for pair in join_units(draft.a.units[source], draft.b.units[target], fit, ())}
+        joined = [replace(pair, copies=(*pair.copies, further[pair.target].source)) for pair in joined]
+    return joined
+
+
+def _equal_variables(a: Unit, b: Unit) -> list[Pair]:
+    """Pairs of equally named and shaped variables of two layers that do not fit as a whole."""
+    own = {a.renamed(variable): variable for variable in a.weights}
+    pairs = []
+    for variable in b.weights:
+        found = own.get(variable.name)
+        if found and found.shape == variable.shape and number_class(found.dtype) == number_class(variable.dtype):
+            pairs.append(Pair((found.name,), (variable.name,), NAME))
+    return pairs
+
+
+def _ambiguous(draft: Draft, source: Iterable[int], target: Iterable[int], why: str) -> Ambiguous:
+    return Ambiguous(
+        tuple([variable.name for i in source for variable in draft.a.units[i].weights]),
+        tuple([variable.name for j in target for variable in draft.b.units[j].weights]),
+        why,
+    )
+
+
+def _leftovers(
+    a: CheckpointSpec, b: CheckpointSpec, draft: Draft, pairs: list[Pair], ambiguous: list[Ambiguous], slots: bool
+) -> tuple[tuple[Unmatched, ...], tuple[Unmatched, ...]]:
+    """What is missing and what is unexpected, with candidates."""
+    went_to: dict[str, str] = {}
+    came_from: dict[str, str] = {}
+    for pair in pairs:
+        first = pair.target[0]
+        went_to.update(dict.fromkeys(pair.source, first))
+        for copy in pair.copies:
+            went_to.update(dict.fromkeys(copy, first))
+        came_from.update(dict.fromkeys(pair.target, pair.source[0] if pair.source else ""))
+    tied_a = frozenset([name for group in ambiguous for name in group.source])
+    tied_b = frozenset([name for group in ambiguous for name in group.target])
+    left_a, left_b = _left(a, went_to, tied_a, slots), _left(b, came_from, tied_b, slots)
+    if not left_a and not left_b:
+        return (), ()
+    for_b = Nearest(_matchable(a, slots), Fate(went_to, tied_a), (draft.b.units, draft.a.units))
+    for_a = Nearest(_matchable(b, slots), Fate(came_from, tied_b), (draft.a.units, draft.b.units))
+    return tuple([for_b.unmatched(v) for v in left_b]), tuple([for_a.unmatched(v) for v in left_a])
+
+
+def _matchable(spec: CheckpointSpec, slots: bool) -> list[Variable]:
+    return [variable for variable in spec.variables if slots or variable.kind == "weight"]
+
+
+def _left(spec: CheckpointSpec, paired: Mapping[str, str], tied: frozenset[str], slots: bool) -> list[Variable]:
+    return [v for v in _matchable(spec, slots) if v.name not in paired and v.name not in tied]

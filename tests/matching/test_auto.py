@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import pytest
+
+from ckptkit.matching import match
+from tests.matching.specs import accounted, dense, layer, layer_pairs, spec
+
+
+def auto_pairs(a, b):
+    found = match(a, b)
+    accounted(found, a, b)
+    return layer_pairs(found), found
+
+
+def evidence(found) -> dict[str, tuple[str, ...]]:
+    return {pair.target[0].rpartition("/")[0]: pair.evidence for pair in found.pairs}
+
+
+def test_equal_names_are_enough() -> None:
+    a = spec(dense("x", 4, 4), dense("y", 4, 4))
+    pairs, found = auto_pairs(a, a)
+    assert pairs == {"x": "x", "y": "y"}
+    assert set(evidence(found).values()) == {("name",)}
+
+
+@pytest.mark.parametrize("names", [("query", "key", "value"), ("dense", "dense_1", "dense_2")])
+def test_names_win_against_the_order_and_say_so(names) -> None:
+    a = spec(*[dense(name, 4, 4) for name in names])
+    b = spec(*[dense(name, 4, 4) for name in reversed(names)])
+    pairs, found = auto_pairs(a, b)
+    assert pairs == {name: name for name in names}
+    doubtful = ("name (order disagrees)",)
+    assert evidence(found) == {names[0]: doubtful, names[1]: ("name",), names[2]: doubtful}
+
+
+def test_another_place_among_unlike_layers_is_no_doubt() -> None:
+    a = spec(dense("x", 4, 4), dense("y", 4, 5))
+    b = spec(dense("y", 4, 5), dense("x", 4, 4))
+    assert set(evidence(auto_pairs(a, b)[1]).values()) == {("name",)}
+
+
+def test_an_alphabetical_order_is_no_doubt() -> None:
+    a = spec(dense("x", 4, 4), dense("a", 4, 4), order="sorted")
+    b = spec(dense("a", 4, 4), dense("x", 4, 4))
+    assert set(evidence(auto_pairs(a, b)[1]).values()) == {("name",)}
+
+
+def test_scope_and_order_together() -> None:
+    a = spec(dense("net/first", 4, 4), dense("net/second", 4, 4))
+    b = spec(dense("first", 4, 4), dense("second", 4, 4))
+    pairs, found = auto_pairs(a, b)
+    assert pairs == {"net/first": "first", "net/second": "second"}
+    assert set(evidence(found).values()) == {("scope", "order")}
+
+
+def test_given_names_below_another_scope_win_against_the_order() -> None:
+    a = spec(dense("net/first", 4, 4), dense("net/second", 4, 4))
+    b = spec(dense("second", 4, 4), dense("first", 4, 4))
+    pairs, found = auto_pairs(a, b)
+    assert pairs == {"net/first": "first", "net/second": "second"}
+    assert set(evidence(found).values()) == {("scope (order disagrees)",)}
+
+
+def test_automatic_names_below_another_scope_do_not() -> None:
+    a = spec(dense("net/dense", 4, 4), dense("net/dense_1", 4, 4))
+    b = spec(dense("dense_1", 4, 4), dense("dense", 4, 4))
+    pairs, found = auto_pairs(a, b)
+    assert pairs == {}
+    assert len(found.ambiguous) == 1
+    assert "names another" in found.ambiguous[0].why
+
+
+def test_order_alone_where_names_say_nothing() -> None:
+    a = spec(dense("one", 4, 4), dense("two", 4, 4))
+    b = spec(dense("eins", 4, 4), dense("zwei", 4, 4))
+    pairs, found = auto_pairs(a, b)
+    assert pairs == {"one": "eins", "two": "zwei"}
+    assert set(evidence(found).values()) == {("order",)}
+
+
+def test_names_that_both_sides_have_are_fixed_points_for_the_rest() -> None:
+    a = spec(dense("u", 4, 4), dense("fixed", 4, 4), dense("v", 4, 4))
+    b = spec(dense("x", 4, 4), dense("fixed", 4, 4), dense("y", 4, 4), dense("z", 4, 4))
+    pairs, found = auto_pairs(a, b)
+    assert pairs == {"u": "x", "fixed": "fixed"}
+    assert found.ambiguous[0].source == ("v/kernel", "v/bias")
+
+
+def test_what_is_left_on_the_other_side_of_a_fixed_point_is_not_paired() -> None:
+    a = spec(dense("foo", 4, 4), dense("bar", 4, 4))
+    b = spec(dense("bar", 4, 4), dense("baz", 4, 4))
+    pairs, found = auto_pairs(a, b)
+    assert pairs == {"bar": "bar"}
+    assert [left.name for left in found.missing] == ["baz/kernel", "baz/bias"]
+
+
+def test_a_layer_whose_namesake_changed_its_shape_is_not_given_another() -> None:
+    a = spec(dense("body", 9, 4), dense("head", 4, 10), dense("aux", 4, 3))
+    b = spec(dense("body", 9, 4), dense("head", 4, 3))
+    pairs, found = auto_pairs(a, b)
+    assert pairs == {"body": "body"}
+    assert found.missing[0].nearest[0].name == "head/kernel"
+    assert found.missing[0].nearest[0].why == "another shape [4, 10]"
+    assert "aux/kernel" in [candidate.name for candidate in found.missing[0].nearest]
+
+
+def test_shifted_automatic_names_of_unlike_shapes_go_by_order() -> None:
+    sizes = [(9, 8), (8, 8), (8, 3)]
+    a = spec(*[dense(f"dense_{i}", *size) for i, size in enumerate(sizes)])
+    b = spec(*[dense(f"dense_{i + 1}", *size) for i, size in enumerate(sizes)])
+    assert auto_pairs(a, b)[0] == {f"dense_{i}": f"dense_{i + 1}" for i in range(3)}
+
+
+def test_names_of_one_side_among_the_others() -> None:
+    a = spec(dense("dense", 4, 4), dense("dense_1", 4, 4))
+    b = spec(dense("dense", 4, 4), dense("dense_1", 4, 4), dense("dense_2", 4, 4))
+    pairs, found = auto_pairs(a, b)
+    assert pairs == {"dense": "dense", "dense_1": "dense_1"}
+    assert [left.name for left in found.missing] == ["dense_2/kernel", "dense_2/bias"]
+    assert found.missing[0].nearest[0].why.startswith("already taken by dense")
+
+
+def test_a_layer_that_gained_a_variable_keeps_the_pairs_of_the_others() -> None:
+    a = spec(layer("custom", None, [("u", (3, 4)), ("v", (4,))]))
+    b = spec(layer("custom", None, [("u", (3, 4)), ("v", (5,)), ("w", (4,))]))
+    pairs = auto_pairs(a, b)[1].pairs
+    assert [(pair.source, pair.target) for pair in pairs] == [(("custom/u",), ("custom/u",))]
+
+
+def test_a_known_layer_is_moved_whole_or_not_at_all() -> None:
+    found = auto_pairs(spec(dense("d", 3, 4)), spec(dense("d", 5, 4)))[1]
+    assert not found.pairs
+    assert [left.name for left in found.missing] == ["d/kernel", "d/bias"]
+
+
+def test_equal_names_under_conventions_that_differ_carry_the_readings() -> None:
+    parts = [("kernel", (6, 12)), ("recurrent_kernel", (4, 12)), ("bias", (12,))]
+    a = spec(layer("gru", "GRU", parts, row="sonnet2/GRU"))
+    b = spec(layer("gru", "GRU", parts))
+    for by in ("auto", "name"):
+        found = match(a, b, by=by)
+        assert len(found.pairs) == 3
+        assert all(pair.forms is not None and pair.forms[0].row == "sonnet2/GRU" for pair in found.pairs)
+
+
+def test_an_assumption_that_differs_carries_the_readings() -> None:
+    parts = [("kernel", (10, 16)), ("bias", (16,))]
+    a = spec(layer("cell", "LSTM", parts, row="rnn_cell/LSTMCell", assumed=("forget_bias=1.0",)))
+    b = spec(layer("cell", "LSTM", parts, row="rnn_cell/LSTMCell", assumed=("forget_bias=0.0",)))
+    assert all(pair.forms is not None for pair in match(a, b).pairs)
+    assert all(pair.forms is None for pair in match(a, a).pairs)
+
+
+def test_by_name_pairs_whatever_has_the_name() -> None:
+    a = spec(dense("x", 4, 4), dense("only_a", 4, 4))
+    b = spec(dense("x", 4, 5), dense("only_b", 4, 4))
+    found = match(a, b, by="name")
+    assert layer_pairs(found) == {"x": "x"}
+    assert [left.name for left in found.missing] == ["only_b/kernel", "only_b/bias"]
+    assert found.order_sources is None
+
+
+def test_a_lone_part_is_no_pair_of_names() -> None:
+    found = match(spec(dense("x", 4, 4, bias=False)), spec(dense("x", 4, 4)), by="name")
+    assert [left.name for left in found.missing] == ["x/bias"]
+
+
+def test_by_value_is_another_call() -> None:
+    with pytest.raises(Exception, match="by value"):
+        match(spec(), spec(), by="value")
