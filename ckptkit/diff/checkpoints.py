@@ -1,0 +1,161 @@
+"""Two checkpoints and a match -> `Diff`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from ckptkit.compare import Comparison, Statistics, Tolerance, Workspace, run_tasks
+from ckptkit.diff.pairs import Task, compare_task, plan_tasks
+from ckptkit.diff.reading import compare_variables, readable
+from ckptkit.diff.result import AmbiguousGroup, Diff, LayerChange, PairDiff, Totals, Verdict
+from ckptkit.diff.swaps import find_swaps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from ckptkit.diff.pairs import Converted
+    from ckptkit.matching.result import Ambiguous, Match
+    from ckptkit.model import Checkpoint
+
+_WORST_FIRST: tuple[Verdict, ...] = ("different", "within", "identical")
+
+
+def diff_checkpoints(
+    a: Checkpoint,
+    b: Checkpoint,
+    match: Match,
+    *,
+    tolerance: Tolerance,
+    converted: Mapping[str, Converted] | None = None,
+    known: Mapping[tuple[str, str], Comparison] | None = None,
+    slots: bool = False,
+    progress: Callable[[int], None] | None = None,
+    threads: int = 2,
+) -> Diff:
+    """Compare what `match` pairs, in one pass over each file and in bounded memory.
+
+    Args:
+        a: one checkpoint.
+        b: the reference.
+        match: which variable belongs to which.
+        tolerance: what counts as equal enough.
+        converted: target variable name -> a's values in b's layout, for pairs whose layouts differ.
+        known: (name in a, name in b) -> comparison made already, as `search_contents` gives.
+        slots: whether slots, state and metadata count in the verdict too.
+        progress: told the bytes done, of both sides together, from any of the threads.
+        threads: how many compare.
+
+    Raises:
+        CkptkitError: a variable cannot be read or does not match its checksum; nothing is concluded then.
+    """
+    known = known or {}
+    tasks = plan_tasks(a, b, match, converted or {})
+
+    def work(task: Task, buffers: Workspace) -> PairDiff:
+        settled = known.get((task.source[0].name, task.target[0].name))
+        if settled is not None and task.converted is None and len(task.source) == len(task.target) == 1:
+            return PairDiff(task.source, task.target, task.evidence, settled.status, settled.statistics, task.note)
+        return compare_task(a, b, task, tolerance, buffers, progress)
+
+    pairs = tuple(run_tasks(tasks, work, cost=lambda task: task.nbytes, threads=threads))
+    ambiguous = tuple(_ambiguous_group(a, b, group) for group in match.ambiguous)
+    counted = [pair for pair in pairs if slots or pair.is_weight]
+    return Diff(
+        a=a.path,
+        b=b.path,
+        by=match.by,
+        order_sources=match.order_sources,
+        tolerance=tolerance,
+        verdict=_verdict(a, b, counted, match, ambiguous, slots),
+        pairs=pairs,
+        only_a=match.unexpected,
+        only_b=match.missing,
+        ambiguous=ambiguous,
+        swaps=find_swaps(a, b, pairs),
+        layers=tuple(_layer_changes(counted)),
+        totals=_totals(pairs, match),
+    )
+
+
+def _ambiguous_group(a: Checkpoint, b: Checkpoint, group: Ambiguous) -> AmbiguousGroup:
+    """The group with whether its contents are all equal."""
+    sources, targets = readable(a, group.source), readable(b, group.target)
+    equal = len(sources) == len(targets)
+    work = Workspace()
+    for checkpoint, variable in (*((a, each) for each in sources), *((b, each) for each in targets[1:])):
+        if not equal:
+            break
+        found = compare_variables(checkpoint, variable, b, targets[0], Tolerance(), work)
+        equal = found.status == "identical"
+    return AmbiguousGroup(group.source, group.target, group.why, equal)
+
+
+def _verdict(
+    a: Checkpoint,
+    b: Checkpoint,
+    pairs: Iterable[PairDiff],
+    match: Match,
+    ambiguous: Iterable[AmbiguousGroup],
+    slots: bool,
+) -> Verdict:
+    def counts(checkpoint: Checkpoint, names: Iterable[str]) -> bool:
+        return slots or any(checkpoint.find(name).kind == "weight" for name in names)
+
+    unpaired = any(
+        counts(checkpoint, [each.name])
+        for checkpoint, found in ((a, match.unexpected), (b, match.missing))
+        for each in found
+    )
+    undecided = any(not group.equal and (counts(a, group.source) or counts(b, group.target)) for group in ambiguous)
+    return "different" if unpaired or undecided else _worst(pairs)
+
+
+def _worst(pairs: Iterable[PairDiff]) -> Verdict:
+    found = {pair.verdict for pair in pairs}
+    return next((verdict for verdict in _WORST_FIRST if verdict in found), "identical")
+
+
+def _layer_changes(pairs: Iterable[PairDiff]) -> list[LayerChange]:
+    """One entry a layer, in the order in which b has them."""
+    layers: dict[tuple[str, str], list[PairDiff]] = defaultdict(list)
+    for pair in pairs:
+        layers[pair.source[0].layer, pair.target[0].layer].append(pair)
+    changes = []
+    for (name_a, name_b), members in layers.items():
+        statistics = [pair.statistics for pair in members if pair.statistics is not None]
+        together = sum(statistics, Statistics())
+        apart = [pair for pair in members if pair.verdict != "identical"]
+        worst = max(apart, key=_distance, default=None)
+        changes.append(
+            LayerChange(
+                a=name_a,
+                b=name_b,
+                verdict=_worst(members),
+                change=together.change if len(statistics) == len(members) else None,
+                max_abs=together.max_abs,
+                worst=worst.b_name if worst else None,
+                variables=len(members),
+            )
+        )
+    return changes
+
+
+def _distance(pair: PairDiff) -> float:
+    return pair.statistics.max_abs if pair.statistics else float("inf")
+
+
+def _totals(pairs: tuple[PairDiff, ...], match: Match) -> Totals:
+    statuses = [pair.status for pair in pairs]
+    return Totals(
+        pairs=len(pairs),
+        identical=statuses.count("identical"),
+        within=statuses.count("within"),
+        different=statuses.count("different"),
+        shape=statuses.count("shape"),
+        dtype=statuses.count("dtype"),
+        only_a=len(match.unexpected),
+        only_b=len(match.missing),
+        ambiguous=len(match.ambiguous),
+        elements=sum(pair.statistics.count for pair in pairs if pair.statistics),
+    )
