@@ -1,0 +1,55 @@
+"""Plans: which value every target variable gets, as data that can be proven, inverted, written down and edited."""
+
+from __future__ import annotations
+
+from ckptkit.plan.document import Kept, Plan, Step, check_plan
+from ckptkit.plan.inverse import inverse
+from ckptkit.plan.ops import (
+    AddToBlock,
+    Cast,
+    Concat,
+    Fill,
+    NegateBlock,
+    Op,
+    PermuteBlocks,
+    Read,
+    Reshape,
+    Slice,
+    Sum,
+    Transpose,
+    infer_spec,
+    is_lossless,
+    operands,
+    reads,
+    replace_reads,
+)
+from ckptkit.plan.text import SCHEMA, encode_op, encode_plan, parse_plan
+
+__all__ = [
+    "SCHEMA",
+    "AddToBlock",
+    "Cast",
+    "Concat",
+    "Fill",
+    "Kept",
+    "NegateBlock",
+    "Op",
+    "PermuteBlocks",
+    "Plan",
+    "Read",
+    "Reshape",
+    "Slice",
+    "Step",
+    "Sum",
+    "Transpose",
+    "check_plan",
+    "encode_op",
+    "encode_plan",
+    "infer_spec",
+    "inverse",
+    "is_lossless",
+    "operands",
+    "parse_plan",
+    "reads",
+    "replace_reads",
+]

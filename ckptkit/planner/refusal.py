@@ -1,0 +1,74 @@
+"""What a match leaves over, as the one line a person reads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ckptkit.conventions import by_id, read_forms
+from ckptkit.errors import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ckptkit.matching.result import Ambiguous, Unmatched
+    from ckptkit.model import CheckpointSpec, Variable
+
+_KEEP = "Keep the template's values with --allow-missing, or name one with --rename."
+_LEAVE = "Leave it behind with --allow-unexpected, or name its place with --rename."
+_NAME = "Name one with --rename, or match by another method."
+
+# So many names of one sort tell what is wrong; the rest are counted.
+_SHOWN = 3
+
+
+def refuse_missing(missing: Sequence[Unmatched], source: CheckpointSpec, target: CheckpointSpec) -> None:
+    """Raise `RefusedError` unless every weight of the target has found its source."""
+    if missing:
+        wanted = _named(missing, target, source)
+        raise RefusedError(f"{target.path} wants {wanted}; {source.path} has no weight for it", hint=_KEEP)
+
+
+def refuse_unexpected(unexpected: Sequence[Unmatched], source: CheckpointSpec, target: CheckpointSpec) -> None:
+    """Raise `RefusedError` unless every weight of the source goes somewhere."""
+    if unexpected:
+        found = _named(unexpected, source, target)
+        lost = _lost(unexpected, source)
+        raise RefusedError(f"{source.path} has {found}; {target.path} has no place for it{lost}", hint=_LEAVE)
+
+
+def _lost(unexpected: Sequence[Unmatched], source: CheckpointSpec) -> str:
+    """What a convention says would go with the first of them: `(it would lose peephole connections …)`."""
+    names = {item.name for item in unexpected}
+    layer = next((layer for layer in source.layers if names & set(layer.variables)), None)
+    read = read_forms(replace(source, layers=(layer,))).layers[0].forms if layer else ()
+    lost = by_id(read[0].row).lost if read else ""
+    return f" (it would lose {lost})" if lost else ""
+
+
+def refuse_ambiguous(ambiguous: Sequence[Ambiguous], source: CheckpointSpec, target: CheckpointSpec) -> None:
+    """Raise `RefusedError` where variables fit each other in more than one way."""
+    if ambiguous:
+        first, *rest = ambiguous
+        more = f", and {len(rest)} more such groups" if rest else ""
+        sides = " and ".join(
+            f"{', '.join(names[:_SHOWN])} of {spec.path}"
+            for names, spec in ((first.source, source), (first.target, target))
+        )
+        raise RefusedError(f"ambiguous: {sides} fit in more than one way ({first.why}){more}", hint=_NAME)
+
+
+def _named(items: Sequence[Unmatched], own: CheckpointSpec, other: CheckpointSpec) -> str:
+    """`head/kernel [128, 3] (nearest: cls/kernel [128, 10], another shape)`, and how many more there are."""
+    ours = {variable.name: variable for variable in own.variables}
+    theirs = {variable.name: variable for variable in other.variables}
+    shown = []
+    for item in items[:_SHOWN]:
+        nearest = "; ".join(f"{_shaped(near.name, theirs)}, {near.why}" for near in item.nearest)
+        shown.append(_shaped(item.name, ours) + (f" (nearest: {nearest})" if nearest else ""))
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return ", ".join(shown) + more
+
+
+def _shaped(name: str, variables: Mapping[str, Variable]) -> str:
+    return f"{name} {list(variables[name].shape)}" if name in variables else name
