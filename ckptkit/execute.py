@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ckptkit import dtypes
 from ckptkit.errors import FormatError, NotFoundError, RefusedError
 from ckptkit.model import CHUNK_BYTES
-from ckptkit.plan import (
+from ckptkit.plans import (
     AddToBlock,
     Cast,
     Concat,
@@ -27,7 +27,7 @@ from ckptkit.plan import (
     Transpose,
     reads,
 )
-from ckptkit.plan.ops import leaves
+from ckptkit.plans.ops import leaves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

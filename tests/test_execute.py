@@ -14,7 +14,7 @@ from ckptkit import dtypes
 from ckptkit.errors import FormatError, NotFoundError, RefusedError
 from ckptkit.execute import PlannedSource, evaluate
 from ckptkit.model import CHUNK_BYTES, Checkpoint, CheckpointSpec, Variable
-from ckptkit.plan import (
+from ckptkit.plans import (
     AddToBlock,
     Cast,
     Concat,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ckptkit.errors import UnsupportedError, UsageError
 from ckptkit.execute import evaluate
 from ckptkit.model import CheckpointSpec, TensorSpec, Variable
-from ckptkit.plan import (
+from ckptkit.plans import (
     AddToBlock,
     Cast,
     Concat,
@@ -44,7 +44,7 @@ from ckptkit.plan import (
     reads,
     replace_reads,
 )
-from ckptkit.plan.ops import WORDS
+from ckptkit.plans.ops import WORDS
 from tests.conftest import ROOT
 
 A = Read("a", (4, 6), "float32")

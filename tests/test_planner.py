@@ -16,8 +16,8 @@ from ckptkit.errors import RefusedError
 from ckptkit.execute import evaluate
 from ckptkit.matching.result import Ambiguous, Candidate, Match, Pair, Unmatched
 from ckptkit.model import CheckpointSpec, Variable
-from ckptkit.plan import AddToBlock, Concat, Fill, PermuteBlocks, Plan, Read, Slice, Transpose, inverse
 from ckptkit.planner import make_plan
+from ckptkit.plans import AddToBlock, Concat, Fill, PermuteBlocks, Plan, Read, Slice, Transpose, inverse
 from tests.conventions.layers import DIMS, Made, dims_of, make_layer, move
 
 LOSING = [row for row in ROWS if row.lost]

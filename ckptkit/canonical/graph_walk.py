@@ -17,6 +17,7 @@ from ckptkit.model import GraphNode
 # variable is called `model/dense/kernel` and not `model/optimizer/_trainable_variables/3`.
 _BOOKKEEPING = frozenset(
     {
+        "_all_variables",
         "_optimizer",
         "_self_tracked_trackables",
         "_trainable_variables",

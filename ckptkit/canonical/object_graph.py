@@ -8,6 +8,7 @@ there the layer's real name is taken from the SavedModel's metadata or from the 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,11 +26,15 @@ from ckptkit.model import Contents, ObjectGraph, StoredTensor
 
 # Attributes that Keras numbers, and lists of its own whose places are no names.
 _NUMBERED = re.compile(r"layer(?:_with_weights)?-[0-9]+")
-_LISTS = frozenset({"_operations", "_trainable_variables", "_functional"})
+_LISTS = frozenset({"_operations", "_trainable_variables", "_functional", "variables"})
 
-# Objects beside the model, or inside of it, whose variables are no weights.
+# Those of them that hold variables and no layers: an optimizer's, and that of what Keras 3 exports.
+_VARIABLE_LISTS = frozenset({"_trainable_variables", "variables"})
+
+# Objects beside the model, or inside of it, whose variables are no weights. Keras 3 exports a second copy of every
+# variable that its functions use in `_all_variables`; what the functions read is in `variables`.
 _STATE = frozenset(
-    {"metrics", "_metrics", "_compile_metrics", "compile_metrics", "_loss_tracker", "loss_tracker", "states",
+    {"_all_variables", "metrics", "_metrics", "_compile_metrics", "compile_metrics", "_loss_tracker", "loss_tracker", "states",
      "keras_api", "seed_generator", "_seed_generator", "_random_generator"}
 )  # fmt: skip
 
@@ -82,6 +87,7 @@ def _variables(contents: Contents, walked: Walk) -> tuple[list[_Found], list[Sto
     """The variables that the graph reaches or lists as slots, in its order, and the tensors it does not explain."""
     tensors = {tensor.key: tensor for tensor in contents.tensors}
     found: list[_Found] = []
+    names = _full_names(walked)
     reached = set(walked.order)
     beyond = (node for node in range(len(walked.nodes)) if node not in reached)
     for node in (*walked.order, *beyond):
@@ -92,8 +98,26 @@ def _variables(contents: Contents, walked: Walk) -> tuple[list[_Found], list[Sto
             del tensors[tensor.key]
             chain = walked.chain(node) if node in reached else None
             path = walked.path(chain) if chain else tuple(without_attribute(tensor.key).split("/"))
-            found.append(_Found(node, tensor, without_output(attribute.full_name), chain or (), path))
+            full_name = without_output(attribute.full_name)
+            if len(path) > 1 and path[-2] in _VARIABLE_LISTS and names[full_name] == 1:
+                path = (*path[:-1], *full_name.split("/"))
+            found.append(_Found(node, tensor, full_name, chain or (), path))
     return found, list(tensors.values())
+
+
+def _full_names(walked: Walk) -> Counter[str]:
+    """How many variables in Keras's lists of variables have each full name; those without one are never counted."""
+    lists = {
+        node
+        for node in walked.order
+        if walked.parents[node] >= 0 and walked.edges[walked.parents[node]] in _VARIABLE_LISTS
+    }
+    return Counter(
+        without_output(attribute.full_name)
+        for node in lists
+        for attribute in walked.nodes[node].attributes
+        if attribute.name == VARIABLE_VALUE and attribute.full_name
+    )
 
 
 def _dialects(graph: ObjectGraph) -> tuple[str, ...]:

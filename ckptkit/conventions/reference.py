@@ -43,10 +43,8 @@ def infer_parts(row: Row, dims: Mapping[str, int], shapes: Mapping[str, Shape]) 
         for spelled in native.roles if native.suffix in shapes else ():
             for role in spelled.split("+"):
                 reference = references[role]
-                if reference.axes is None:
-                    shape = shapes[native.suffix]
-                else:
-                    shape = tuple(axis.size(dims) for axis in reference.axes)
+                axes = reference.axes
+                shape = shapes[native.suffix] if axes is None else tuple(axis.size(dims) for axis in axes)
                 parts.setdefault(role, Part(role, shape, reference.optional))
     return tuple(parts.values())
 

@@ -5,8 +5,6 @@ One kernel over the inputs and the state, LSTM gates `i j f o` (`j` is Keras's `
 say `weights` and `biases`, later releases `kernel` and `bias`.
 """
 
-# ruff: noqa: E501  (a table reads best with one variable to a line)
-
 from __future__ import annotations
 
 from ckptkit.conventions.rows import Native, Row

@@ -1,7 +1,5 @@
 """`tf.contrib.layers` and slim: `weights` and `biases`; a normaliser is a scope of its own inside the layer's."""
 
-# ruff: noqa: E501  (a table reads best with one variable to a line)
-
 from __future__ import annotations
 
 from ckptkit.conventions.rows import Native, Row

@@ -1,7 +1,5 @@
 """`tf.layers` and `variable_scope`: TensorFlow 1's own layers."""
 
-# ruff: noqa: E501  (a table reads best with one variable to a line)
-
 from __future__ import annotations
 
 from ckptkit.conventions.rows import Native, Row

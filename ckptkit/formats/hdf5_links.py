@@ -53,6 +53,8 @@ def read_links(file: Hdf5File, messages: Sequence[Message]) -> list[Link]:
         elif kind == LINK:
             links.append(parse_link(file, body))
         elif kind == LINK_INFO:
+            if len(body) < 2:
+                raise file.broken("broken link info message")
             at = 2 + 8 * (body[1] & 1)
             heap, names = file.offset(body, at), file.offset(body, at + file.offset_size)
             if heap != file.undefined:

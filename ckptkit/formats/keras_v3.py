@@ -141,7 +141,7 @@ def _open_shards(path: str, names: list[str], opened: ExitStack) -> tuple[dict[s
             storage = open_storage(Path(path).with_name(name))
             opened.callback(storage.close)
             shards[name] = read_tree(Hdf5File(storage))
-        except CkptkitError as error:  # noqa: PERF203 (one shard's trouble is not the others')
+        except CkptkitError as error:
             damage.append(f"shard {name}: {error.problem}")
     return shards, damage
 

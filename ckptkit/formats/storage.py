@@ -112,6 +112,7 @@ class LocalStorage:
         self.size = opened.st_size
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
+        """As `Storage.read_into`."""
         check_range(self, offset, len(buffer))
         done = 0
         while done < len(buffer):
@@ -129,6 +130,7 @@ class LocalStorage:
             done += count
 
     def close(self) -> None:
+        """As `Storage.close`."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -168,11 +170,12 @@ class Window:
         self._offset = offset
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
+        """As `Storage.read_into`."""
         check_range(self, offset, len(buffer))
         self._outer.read_into(self._offset + offset, buffer)
 
     def close(self) -> None:
-        pass
+        """Nothing of its own to give back."""
 
 
 def list_folder(path: str | os.PathLike[str]) -> list[str]:

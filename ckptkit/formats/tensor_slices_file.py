@@ -43,13 +43,13 @@ def is_v1_list(table: Table) -> bool:
     """Whether the first entry of `table` lists the tensors of a V1 checkpoint; otherwise it is a bundle's header."""
     if not table.blocks:
         raise FormatError("an empty table, no checkpoint", path=table.storage.name)
-    block = open_block(table.storage, table.blocks[0][1])
-    try:
-        places = locate_entries(block)
-        begin, end = places.get(LIST_KEY, (0, 0))
-        return any(tag == length_tag(1) for tag, _, _ in scan_fields(block, begin, end))
-    finally:
-        block.close()
+    with naming(table.storage.name):
+        block = open_block(table.storage, table.blocks[0][1])
+        try:
+            begin, end = locate_entries(block).get(LIST_KEY, (0, 0))
+            return any(tag == length_tag(1) for tag, _, _ in scan_fields(block, begin, end))
+        finally:
+            block.close()
 
 
 def parse_list(data: bytes) -> tuple[dict[bytes, Listed], int]:

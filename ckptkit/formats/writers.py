@@ -59,7 +59,12 @@ def write(format: str, path: str, contents: Contents, source: TensorSource, fina
 
 
 def rewrite(
-    format: str, path: str, template: str, tensors: Mapping[str, TensorSpec], source: TensorSource, final: str  # noqa: A002
+    format: str,  # noqa: A002
+    path: str,
+    template: str,
+    tensors: Mapping[str, TensorSpec],
+    source: TensorSource,
+    final: str,
 ) -> None:
     """Write a copy of `template` in which `tensors` (key -> spec) hold the bytes of `source`; all else stays."""
     if format == "tensor-bundle":

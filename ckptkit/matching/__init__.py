@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ckptkit.errors import UsageError
-from ckptkit.matching.result import By, Match
-from ckptkit.model import CheckpointSpec
+from ckptkit.matching.result import Match
+from ckptkit.model import By, CheckpointSpec
 
 
 def match(

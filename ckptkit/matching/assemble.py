@@ -13,12 +13,12 @@ from ckptkit.matching.fan_out import fan_out as add_repetitions
 from ckptkit.matching.name import NAME, match_names_strictly
 from ckptkit.matching.order import match_order
 from ckptkit.matching.rename import parse_rules
-from ckptkit.matching.result import Ambiguous, By, Match, Pair, Unmatched
+from ckptkit.matching.result import Ambiguous, Match, Pair, Unmatched
 from ckptkit.matching.scope import match_scope
 from ckptkit.matching.signatures import number_class
 from ckptkit.matching.slots import pair_state
 from ckptkit.matching.units import Unit, read_side
-from ckptkit.model import CheckpointSpec, Variable
+from ckptkit.model import By, CheckpointSpec, Variable
 
 _METHODS: Mapping[By, Callable[[Draft], None]] = {"auto": match_auto, "order": match_order, "scope": match_scope}
 

@@ -32,10 +32,13 @@ def match_auto(draft: Draft) -> None:
     doubtful = _against_order(draft, pairs, numbers)
     unlike: list[tuple[int, int]] = []
     for i, j in pairs.items():
-        evidence = ("name (order disagrees)",) if i in doubtful else ("name",)
         given = not (draft.paths_a[i].automatic or draft.paths_b[j].automatic)
+        if i in doubtful and not given:
+            continue
+        evidence = ("name (order disagrees)",) if i in doubtful else ("name",)
         if not draft.link(i, j, evidence) and given:
             unlike.append((i, j))
+    _tie_doubtful(draft, pairs, doubtful, numbers[0])
     _match_rest(draft, numbers, unlike)
     if not draft.settled:
         _match_rest(draft, draft.untied_classes(loose=True), unlike)
@@ -75,6 +78,15 @@ def _against_order(draft: Draft, pairs: dict[int, int], numbers: tuple[list[int]
         for i, j in zip(group, sorted(pairs[i] for i in group), strict=True)
         if pairs[i] != j
     }
+
+
+def _tie_doubtful(draft: Draft, pairs: dict[int, int], doubtful: set[int], numbers: list[int]) -> None:
+    """Automatic names in another order: the names were given by a counter, so that either of the two may be right."""
+    groups: dict[int, list[int]] = defaultdict(list)
+    for i in sorted(doubtful - draft.links.keys()):
+        groups[numbers[i]].append(i)
+    for group in groups.values():
+        draft.tie(group, [pairs[i] for i in group], _CONTRARY)
 
 
 def _match_rest(draft: Draft, numbers: tuple[list[int], list[int]], unlike: list[tuple[int, int]]) -> None:

@@ -91,6 +91,7 @@ def match_names(
     found = NameMatch()
     tied_a, tied_b = _mutual([p.words for p in paths_a], [p.words for p in paths_b], numbers_a, numbers_b, found)
     distrust(found.pairs, numbers_a, numbers_b, paths_a, paths_b)
+    _spelled_alike(numbers_a, numbers_b, paths_a, paths_b, found)
     taken_b = set(found.pairs.values())
     free_a = [i for i, path in enumerate(paths_a) if i not in found.pairs and path.words]
     free_b = [j for j, path in enumerate(paths_b) if j not in taken_b and path.words]
@@ -98,6 +99,29 @@ def match_names(
         _by_counters(free_a, free_b, numbers_a, numbers_b, paths_a, paths_b, found)
     _collect_ties(tied_a, tied_b, numbers_a, numbers_b, paths_a, paths_b, found)
     return found
+
+
+def _spelled_alike(
+    numbers_a: Sequence[int],
+    numbers_b: Sequence[int],
+    paths_a: Sequence[LayerPath],
+    paths_b: Sequence[LayerPath],
+    found: NameMatch,
+) -> None:
+    """Pair what users named alike but for separators: Keras 3 allows no `/` in a name, so `x/dense_a` is `x_dense_a`."""
+    taken_b = set(found.pairs.values())
+    sides: list[dict[tuple[int, str], int | None]] = []
+    for numbers, paths, taken in ((numbers_a, paths_a, found.pairs.keys()), (numbers_b, paths_b, taken_b)):
+        spelled: dict[tuple[int, str], int | None] = {}
+        for index, (number, path) in enumerate(zip(numbers, paths, strict=True)):
+            if path.words and not path.automatic and index not in taken:
+                key = number, "_".join(path.words)
+                spelled[key] = None if key in spelled else index
+        sides.append(spelled)
+    for key, i in sides[0].items():
+        j = sides[1].get(key)
+        if i is not None and j is not None:
+            found.pairs[i] = j
 
 
 def _mutual(
@@ -130,10 +154,12 @@ def distrust(
     """Take out the pairs by automatic names where the counters have shifted.
 
     `dense`, `dense_1` against `dense_1`, `dense_2`, all of one class: that both sides have a `dense_1` says nothing.
-    It does where one side's names are all among the other's.
+    It does where one side's names are all among the other's. Layers of one name and two classes count as unpaired: in a
+    shift, the last of the one class stands beside the first of the other.
     """
-    taken = set(pairs.values())
-    shifted = _automatic_bases(paths_a, numbers_a, pairs) & _automatic_bases(paths_b, numbers_b, taken)
+    alike = {i: j for i, j in pairs.items() if numbers_a[i] == numbers_b[j]}
+    taken = set(alike.values())
+    shifted = _automatic_bases(paths_a, numbers_a, alike) & _automatic_bases(paths_b, numbers_b, taken)
     for i in [i for i in pairs if paths_a[i].automatic]:
         if (numbers_a[i], paths_a[i].bases[-1]) in shifted:
             del pairs[i]

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ckptkit.model import By as By
-from ckptkit.model import Form
-
+from ckptkit.model import By, Form
 
 
 @dataclass(frozen=True, slots=True)

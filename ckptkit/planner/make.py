@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 from ckptkit.conventions import by_id
 from ckptkit.errors import RefusedError, UsageError
 from ckptkit.model import CheckpointSpec, Form, TensorSpec, Variable
-from ckptkit.plan import (
+from ckptkit.planner.refusal import refuse_ambiguous, refuse_missing, refuse_unexpected
+from ckptkit.planner.relayout import Relayout
+from ckptkit.planner.sides import Side, side_of
+from ckptkit.plans import (
     AddToBlock,
     Cast,
     Kept,
@@ -23,9 +26,6 @@ from ckptkit.plan import (
     reads,
     replace_reads,
 )
-from ckptkit.planner.refusal import refuse_ambiguous, refuse_missing, refuse_unexpected
-from ckptkit.planner.relayout import Relayout
-from ckptkit.planner.sides import Side, side_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -71,7 +71,7 @@ def make_plan(
     """
     refuse_ambiguous(match.ambiguous, source, target)
     if not allow_missing:
-        refuse_missing(match.missing, source, target)
+        refuse_missing(match.missing, match.unexpected, source, target)
     if not allow_unexpected:
         refuse_unexpected(match.unexpected, source, target)
     sources = {variable.name: variable for variable in source.variables}
@@ -122,7 +122,8 @@ def _plan_pair(
     if source_row.natives == target_row.natives and source_form.assumed == target_form.assumed:
         held, wanted = dict(source_form.natives), dict(target_form.natives)
         if held.keys() == wanted.keys():
-            return _plan_reads(pair, [(held[suffix], wanted[suffix]) for suffix in wanted], sources, targets)
+            own = [(held[suffix], name) for suffix, name in wanted.items() if name in pair.target]
+            return _plan_reads(pair, own, sources, targets)
     source = side_of(source_form, source_row, sources)
     target = side_of(target_form, target_row, targets)
     if not allow_unexpected:
@@ -134,7 +135,7 @@ def _plan_pair(
         op = relayout.op(name)
         doubts = [f"the source has no {role}: filled with its neutral value" for role in relayout.filled]
         doubts += [f"assumes {fact}" for fact in _assumed(source, target, op, targets[name])]
-        steps.append(_step(op, targets[name], _evidence(pair), doubts, pair))
+        steps.append(_step(op, targets[name], _evidence(pair, op), doubts, pair))
     used = {name for step in steps for name in reads(step.op)}
     unused = tuple(name for name in pair.source if name not in used)
     if not allow_unexpected:
@@ -184,7 +185,7 @@ def _plan_reads(
                 expected=list(target.shape),
                 found=list(source.shape),
             )
-        steps.append(_step(Read(source.name, source.shape, source.dtype), target, _evidence(pair), (), pair))
+        steps.append(_step(Read(source.name, source.shape, source.dtype), target, pair.evidence, (), pair))
     return _Outcome(tuple(steps))
 
 
@@ -225,8 +226,9 @@ def _assumed(source: Side, target: Side, op: Op, variable: Variable) -> Iterator
             yield fact
 
 
-def _evidence(pair: Pair) -> tuple[str, ...]:
-    if pair.forms is None or pair.forms[0].row == pair.forms[1].row:
+def _evidence(pair: Pair, op: Op) -> tuple[str, ...]:
+    """What the pair rests on, and by which rows it is converted where it is."""
+    if isinstance(op, Read) or pair.forms is None or pair.forms[0].row == pair.forms[1].row:
         return pair.evidence
     return (*pair.evidence, f"{pair.forms[0].row} → {pair.forms[1].row}")
 
@@ -243,6 +245,8 @@ def _step(op: Op, target: Variable, evidence: Sequence[str], doubts: Iterable[st
         op = Cast(op, target.dtype)
         if not is_lossless(found.dtype, target.dtype):
             notes.append(f"cast from {found.dtype} to {target.dtype}, which rounds")
+    if pair.copies and not set(reads(op)) <= set(pair.source):
+        raise RefusedError(f"no way to check that {len(pair.copies) + 1} sources of it are equal", key=target.name)
     copies = tuple(replace_reads(op, dict(zip(pair.source, copy, strict=True))) for copy in pair.copies)
     spec = TensorSpec(target.name, target.shape, target.dtype)
     return Step(spec, target.key, op, tuple(evidence), tuple(notes), tuple(dict.fromkeys(copies)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice, product
 from typing import TYPE_CHECKING
 
 from ckptkit.conventions import by_id, read_forms
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ckptkit.matching.result import Ambiguous, Unmatched
-    from ckptkit.model import CheckpointSpec, Variable
+    from ckptkit.model import CheckpointSpec, Layer, Variable
 
 _KEEP = "Keep the template's values with --allow-missing, or name one with --rename."
 _LEAVE = "Leave it behind with --allow-unexpected, or name its place with --rename."
@@ -22,11 +23,14 @@ _NAME = "Name one with --rename, or match by another method."
 _SHOWN = 3
 
 
-def refuse_missing(missing: Sequence[Unmatched], source: CheckpointSpec, target: CheckpointSpec) -> None:
-    """Raise `RefusedError` unless every weight of the target has found its source."""
+def refuse_missing(
+    missing: Sequence[Unmatched], unexpected: Sequence[Unmatched], source: CheckpointSpec, target: CheckpointSpec
+) -> None:
+    """Raise `RefusedError` unless every weight of the target has found its source; `unexpected` helps to say why."""
     if missing:
         wanted = _named(missing, target, source)
-        raise RefusedError(f"{target.path} wants {wanted}; {source.path} has no weight for it", hint=_KEEP)
+        reason = _in_the_way(_layers_of(unexpected, source), _layers_of(missing, target))
+        raise RefusedError(f"{target.path} wants {wanted}; {source.path} has no weight for it{reason}", hint=_KEEP)
 
 
 def refuse_unexpected(unexpected: Sequence[Unmatched], source: CheckpointSpec, target: CheckpointSpec) -> None:
@@ -37,13 +41,35 @@ def refuse_unexpected(unexpected: Sequence[Unmatched], source: CheckpointSpec, t
         raise RefusedError(f"{source.path} has {found}; {target.path} has no place for it{lost}", hint=_LEAVE)
 
 
+def _layers_of(items: Sequence[Unmatched], spec: CheckpointSpec) -> Sequence[Layer]:
+    """The first few layers that have these variables, read by the convention tables."""
+    names = {item.name for item in items}
+    layers = islice((layer for layer in spec.layers if not names.isdisjoint(layer.variables)), _SHOWN)
+    return read_forms(replace(spec, layers=tuple(layers))).layers
+
+
 def _lost(unexpected: Sequence[Unmatched], source: CheckpointSpec) -> str:
     """What a convention says would go with the first of them: `(it would lose peephole connections …)`."""
-    names = {item.name for item in unexpected}
-    layer = next((layer for layer in source.layers if names & set(layer.variables)), None)
-    read = read_forms(replace(source, layers=(layer,))).layers[0].forms if layer else ()
-    lost = by_id(read[0].row).lost if read else ""
+    layer = next(iter(_layers_of(unexpected, source)), None)
+    lost = by_id(layer.forms[0].row).lost if layer and layer.forms else ""
     return f" (it would lose {lost})" if lost else ""
+
+
+def _in_the_way(sources: Sequence[Layer], targets: Sequence[Layer]) -> str:
+    """Why two layers of one kind cannot hold each other's weights, where it is the maths and not a shape."""
+    for target, source in product(targets, sources):
+        if not (target.forms and source.forms) or target.forms[0].kind != source.forms[0].kind:
+            continue
+        for layer in (source, target):
+            lost = by_id(layer.forms[0].row).lost
+            if lost:
+                return f": {layer.name} has {lost}"
+        known = dict(option.split("=", 1) for option in source.forms[0].options)
+        for option in target.forms[0].options:
+            key, value = option.split("=", 1)
+            if known.get(key, value) != value:
+                return f": {source.name} computes {key}={known[key]}, {target.name} {option}"
+    return ""
 
 
 def refuse_ambiguous(ambiguous: Sequence[Ambiguous], source: CheckpointSpec, target: CheckpointSpec) -> None:

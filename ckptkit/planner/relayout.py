@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from ckptkit.conventions.layout import REST, Shape
 from ckptkit.conventions.reference import NEUTRAL
 from ckptkit.errors import RefusedError
-from ckptkit.plan import (
+from ckptkit.planner.sides import Side, Slab
+from ckptkit.plans import (
     AddToBlock,
     Cast,
     Concat,
@@ -28,7 +29,6 @@ from ckptkit.plan import (
     Transpose,
     infer_spec,
 )
-from ckptkit.planner.sides import Side, Slab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -16,8 +16,8 @@ from ckptkit.conventions.reference import infer_parts
 from ckptkit.execute import evaluate
 from ckptkit.matching.result import Match, Pair
 from ckptkit.model import Checkpoint, CheckpointSpec, Form, Layer, Variable
-from ckptkit.plan import Plan
 from ckptkit.planner import make_plan
+from ckptkit.plans import Plan
 
 # Pairwise different, also as products and as multiples of gates, so that no two axes can be taken for one another.
 DIMS = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ckptkit.compare import Tolerance
-from ckptkit.diff import Diff, diff_checkpoints, search_contents
+from ckptkit.differences import Diff, diff_checkpoints, search_contents
 from ckptkit.errors import ChecksumError
 from ckptkit.matching.value import match_by_value
 from ckptkit.model import Checkpoint

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ckptkit.compare import Tolerance
-from ckptkit.diff import Converted, Diff, diff_checkpoints
+from ckptkit.differences import Converted, Diff, diff_checkpoints
 from ckptkit.errors import ChecksumError, FormatError
 from ckptkit.matching.result import Ambiguous, Match, Pair
 from ckptkit.model import Checkpoint, Form

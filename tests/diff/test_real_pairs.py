@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import ckptkit
-from ckptkit.diff import search_contents
+from ckptkit.differences import search_contents
 from ckptkit.matching.value import match_by_value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ckptkit.compare import Tolerance
-from ckptkit.diff import Diff, diff_checkpoints
+from ckptkit.differences import Diff, diff_checkpoints
 from tests.diff.checkpoints import by_name, checkpoint, dense
 
 

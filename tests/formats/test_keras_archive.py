@@ -16,7 +16,7 @@ from ckptkit.formats import open_contents
 from ckptkit.formats.keras_rewrite import rewrite
 from ckptkit.model import KerasV3, TensorSpec
 from tests.formats.conformance import FormatConformance, Tensors, counted, raw, whole
-from tests.formats.keras_models import build, outputs, trained
+from tests.formats.keras_models import outputs, trained
 from tests.formats.reading import read_all
 
 CONFIG = {"module": "keras", "class_name": "Sequential", "config": {"name": "m", "layers": []}}

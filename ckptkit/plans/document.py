@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ckptkit.errors import UsageError
 from ckptkit.model import CheckpointSpec, TensorSpec, Variable
-from ckptkit.plan.ops import Fill, Op, Read, infer_spec, leaves
+from ckptkit.plans.ops import Fill, Op, Read, infer_spec, leaves
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from ckptkit.compare import Statistics, Status, Tolerance
-    from ckptkit.matching.result import By, Unmatched
-    from ckptkit.model import Variable
+    from ckptkit.matching.result import Unmatched
+    from ckptkit.model import By, Variable
 
 Verdict = Literal["identical", "within", "different"]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ckptkit.compare import Comparison, Tolerance, Workspace, compare_tensors
-from ckptkit.diff.orders import explain
-from ckptkit.diff.reading import compare_variables, readable, spec_of
-from ckptkit.diff.result import PairDiff
+from ckptkit.differences.orders import explain
+from ckptkit.differences.reading import compare_variables, readable, spec_of
+from ckptkit.differences.result import PairDiff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

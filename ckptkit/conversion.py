@@ -9,7 +9,7 @@ Naming, by target format (canonical name `encoder/dense/kernel`, layer `encoder/
 | Keras 3 weights (also sharded) | `layers/encoder/dense/vars/N`, `name` attribute `encoder/dense` |
 
 What belongs to no layer goes where that format keeps such things: `top_level_model_weights` and `optimizer_weights`, or
-`vars` and `optimizer/vars`. Kind `metadata` (an object graph) describes the old container and is left behind.
+`vars` and `optimizer/vars`. A bundle's object graph and saved configurations describe the old container and are left behind.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ class Conversion:
 
 def plan_conversion(spec: CheckpointSpec, to: str) -> Conversion:
     """Name every variable of `spec` in format `to`."""
-    carried = [variable for variable in spec.variables if variable.kind != "metadata"]
-    left = tuple(variable for variable in spec.variables if variable.kind == "metadata")
+    left = tuple(variable for variable in spec.variables if _describes_container(variable))
+    carried = [variable for variable in spec.variables if not _describes_container(variable)]
     if to == "keras-h5":
         keys, structure = _legacy(spec, carried)
     elif to in {"keras-weights-h5", "keras-sharded"}:
@@ -104,6 +104,13 @@ def plan_conversion(spec: CheckpointSpec, to: str) -> Conversion:
     )  # fmt: skip
     origin = {keys[variable.name]: variable.key for variable in carried}
     return Conversion(Contents(to, "ckptkit", tensors, structure), origin, left)
+
+
+def _describes_container(variable: Variable) -> bool:
+    """Whether it is an object graph, or a configuration that an object of it carries."""
+    return variable.kind == "metadata" and (
+        variable.key == "_CHECKPOINTABLE_OBJECT_GRAPH" or ".ATTRIBUTES/" in variable.key
+    )
 
 
 def _layers(spec: CheckpointSpec, carried: list[Variable]) -> tuple[list[tuple[str, list[Variable]]], list[Variable]]:

@@ -14,8 +14,8 @@ from ckptkit.compare import (
     compare_tensors,
     establish,
 )
-from ckptkit.diff.arranged import Arranged, likely_transforms
-from ckptkit.diff.reading import spec_of
+from ckptkit.differences.arranged import Arranged, likely_transforms
+from ckptkit.differences.reading import spec_of
 from ckptkit.model import Checkpoint, LazyVariable, Variable
 
 # Up to this many bytes both sides are in memory while transforms are tried, with a few copies of them.

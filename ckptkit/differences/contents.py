@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ckptkit.compare import Comparison, Tolerance, Workspace, fingerprint, run_tasks
-from ckptkit.diff.reading import SKETCH_BYTES, compare_variables, readable, sketch, spec_of
+from ckptkit.differences.reading import SKETCH_BYTES, compare_variables, readable, sketch, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from ckptkit.errors import UnsupportedError
 from ckptkit.model import TensorSpec
-from ckptkit.plan.document import Plan, Step
-from ckptkit.plan.ops import (
+from ckptkit.plans.document import Plan, Step
+from ckptkit.plans.ops import (
     AddToBlock,
     Cast,
     Concat,

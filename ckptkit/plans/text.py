@@ -15,8 +15,8 @@ from typing import Any, TypeVar, cast
 from ckptkit import dtypes
 from ckptkit.errors import UsageError
 from ckptkit.model import TensorSpec
-from ckptkit.plan.document import Kept, Plan, Step, check_plan
-from ckptkit.plan.ops import WORDS, Concat, Fill, Op, Read, Sum, word_of
+from ckptkit.plans.document import Kept, Plan, Step, check_plan
+from ckptkit.plans.ops import WORDS, Concat, Fill, Op, Read, Sum, word_of
 
 SCHEMA = "ckptkit.remap/1"
 

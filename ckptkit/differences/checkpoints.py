@@ -6,15 +6,15 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from ckptkit.compare import Comparison, Statistics, Tolerance, Workspace, run_tasks
-from ckptkit.diff.pairs import Task, compare_task, plan_tasks
-from ckptkit.diff.reading import compare_variables, readable
-from ckptkit.diff.result import AmbiguousGroup, Diff, LayerChange, PairDiff, Totals, Verdict
-from ckptkit.diff.swaps import find_swaps
+from ckptkit.differences.pairs import Task, compare_task, plan_tasks
+from ckptkit.differences.reading import compare_variables, readable
+from ckptkit.differences.result import AmbiguousGroup, Diff, LayerChange, PairDiff, Totals, Verdict
+from ckptkit.differences.swaps import find_swaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from ckptkit.diff.pairs import Converted
+    from ckptkit.differences.pairs import Converted
     from ckptkit.matching.result import Ambiguous, Match
     from ckptkit.model import Checkpoint
 

@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from ckptkit.compare import Tolerance, Workspace
-from ckptkit.diff.reading import compare_variables, sketch
-from ckptkit.diff.result import PairDiff, Swap
+from ckptkit.differences.reading import compare_variables, sketch
+from ckptkit.differences.result import PairDiff, Swap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ckptkit.plan.document import Kept, Plan, Step, check_plan
-from ckptkit.plan.inverse import inverse
-from ckptkit.plan.ops import (
+from ckptkit.plans.document import Kept, Plan, Step, check_plan
+from ckptkit.plans.inverse import inverse
+from ckptkit.plans.ops import (
     AddToBlock,
     Cast,
     Concat,
@@ -23,7 +23,7 @@ from ckptkit.plan.ops import (
     reads,
     replace_reads,
 )
-from ckptkit.plan.text import SCHEMA, encode_op, encode_plan, parse_plan
+from ckptkit.plans.text import SCHEMA, encode_op, encode_plan, parse_plan
 
 __all__ = [
     "SCHEMA",

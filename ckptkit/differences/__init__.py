@@ -1,9 +1,9 @@
 """What differs between two checkpoints, given which variable belongs to which."""
 
-from ckptkit.diff.checkpoints import diff_checkpoints
-from ckptkit.diff.contents import Contents, search_contents
-from ckptkit.diff.pairs import Converted
-from ckptkit.diff.result import AmbiguousGroup, Diff, LayerChange, PairDiff, Swap, Totals, Verdict
+from ckptkit.differences.checkpoints import diff_checkpoints
+from ckptkit.differences.contents import Contents, search_contents
+from ckptkit.differences.pairs import Converted
+from ckptkit.differences.result import AmbiguousGroup, Diff, LayerChange, PairDiff, Swap, Totals, Verdict
 
 __all__ = [
     "AmbiguousGroup",
