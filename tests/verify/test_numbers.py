@@ -1,0 +1,151 @@
+"""Comparison of outputs, noise floor and pairing of towers, without TensorFlow."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from ckptkit.errors import ModelError, UsageError
+from ckptkit.verification.inputs import InputSpec, make_inputs, read_inputs
+from ckptkit.verification.numbers import FACTOR, compare_output, jittered, noise_floor
+from ckptkit.verification.sharing import share_inputs
+from ckptkit.verification.towers import pair_outputs
+
+
+def compare(source: object, target: object, atol: float = 0.0, rtol: float = 0.0):
+    return compare_output("y", np.asarray(source), np.asarray(target), floor=0.0, atol=atol, rtol=rtol)
+
+
+def test_the_worst_element_is_named_and_the_source_is_the_reference() -> None:
+    found = compare([[1.0, 2.0], [4.0, 8.0]], [[1.0, 2.5], [4.0, 8.25]], rtol=0.3)
+    assert (found.max_abs, found.index, found.max_rel, found.passed) == (0.5, (0, 1), 0.25, True)
+    assert math.isclose(found.rms, math.sqrt((0.25 + 0.0625) / 4))
+    assert not compare([[1.0, 2.0]], [[1.0, 2.5]], rtol=0.2).passed
+
+
+def test_nan_equals_nan_and_nothing_else() -> None:
+    nan, inf = math.nan, math.inf
+    assert compare([nan, inf, 1.0], [nan, inf, 1.0]).passed
+    assert not compare([1.0, 2.0], [1.0, nan], atol=1e9).passed
+    assert not compare([inf], [-inf], atol=1e9).passed
+
+
+def test_other_shapes_fail_and_say_so() -> None:
+    found = compare(np.zeros((2, 3)), np.zeros((2, 4)), atol=1.0)
+    assert not found.passed
+    assert "[2, 4], should be [2, 3]" in found.name
+
+
+def test_empty_outputs_agree() -> None:
+    assert compare(np.zeros((0, 3)), np.zeros((0, 3))).passed
+
+
+def test_jitter_moves_every_float_by_one_unit_in_the_last_place() -> None:
+    values = np.linspace(-3, 3, 50, dtype=np.float32)
+    moved, untouched = jittered([values, np.arange(3)], np.random.default_rng(0))
+    assert np.array_equal(np.abs(moved - values), np.spacing(np.abs(values)))
+    assert np.array_equal(untouched, np.arange(3))
+
+
+def test_the_floor_is_what_jitter_changes_and_never_below_one_unit() -> None:
+    weights = [np.float32([[3.0], [5.0]])]
+    inputs = [np.float32([[1.0, 2.0]])]
+
+    def run(w, x):
+        return [x[0] @ w[0]]
+
+    (floor,) = noise_floor(run, weights, inputs, run(weights, inputs), seed=0)
+    bound = sum(abs(a) * np.spacing(np.float32(b)) + abs(b) * np.spacing(np.float32(a)) for a, b in ((1, 3), (2, 5)))
+    assert np.spacing(np.float32(13)) <= floor <= bound + 2 * np.spacing(np.float32(13))
+    (constant,) = noise_floor(lambda w, x: [np.float32([8.0])], weights, inputs, [np.float32([8.0])], seed=0)
+    assert constant == np.spacing(np.float32(8.0))
+
+
+def test_a_difference_of_three_in_ten_million_is_within_four_floors() -> None:
+    generator = np.random.default_rng(3)
+    w, x = generator.standard_normal((100, 7)).astype("f"), generator.standard_normal((9, 100)).astype("f")
+    (floor,) = noise_floor(lambda v, y: [y[0] @ v[0]], [w], [x], [x @ w], seed=0)
+    noisy = w * (1 + 3e-7 * generator.standard_normal(w.shape).astype("f"))
+    assert np.abs(x @ noisy - x @ w).max() <= FACTOR * floor
+    assert np.abs(x @ (w * np.float32(1.01)) - x @ w).max() > FACTOR * floor
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "pairs"),
+    [
+        ([(8, 5)], [(8, 15)], [(0, None, 0, 0), (0, None, 0, 5), (0, None, 0, 10)]),
+        ([(8, 15)], [(8, 5)], [(0, 0, 0, None), (0, 5, 0, None), (0, 10, 0, None)]),
+        ([(8, 5)], [(8, 5), (8, 5)], [(0, None, 0, None), (0, None, 1, None)]),
+        ([(8, 5), (8, 3)], [(8, 3), (8, 5)], [(0, None, 1, None), (1, None, 0, None)]),
+        ([(8, 5), (8, 5)], [(8, 5), (8, 5)], [(0, None, 0, None), (1, None, 1, None)]),
+    ],
+)
+def test_outputs_pair_whole_or_tower_by_tower(source, target, pairs) -> None:
+    found = pair_outputs([np.zeros(shape) for shape in source], [np.zeros(shape) for shape in target])
+    assert [(a.output, a.start, b.output, b.start) for a, b in found.pairs] == pairs
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [([(8, 5)], [(8, 7)]), ([(8, 5), (8, 5)], [(8, 5)] * 3), ([(8,)], [(9,)])]
+)
+def test_outputs_that_fit_in_no_way_are_refused(source, target) -> None:
+    with pytest.raises(ModelError, match="outputs"):
+        pair_outputs([np.zeros(shape) for shape in source], [np.zeros(shape) for shape in target])
+
+
+def test_one_sample_goes_to_every_input() -> None:
+    single, left, right = InputSpec("x", (None, 4), "float32"), *(InputSpec(n, (None, 4), "float32") for n in "lr")
+    found = share_inputs([single], [left, right])
+    assert (len(found.specs), found.source, found.target) == (1, (0,), (0, 0))
+    assert "2 inputs" in found.note
+    assert share_inputs([left, right], [single]).source == (0, 0)
+
+
+def test_inputs_pair_by_name_then_by_position_then_by_shape() -> None:
+    a, b = InputSpec("a", (None, 4), "float32"), InputSpec("b", (None, 6), "float32")
+    assert share_inputs([a, b], [b, a]).target == (1, 0)
+    c, d = InputSpec("c", (None, 6), "float32"), InputSpec("d", (None, 4), "float32")
+    assert share_inputs([a, b], [c, d]).target == (1, 0)
+    with pytest.raises(ModelError):
+        share_inputs([a], [b])
+    with pytest.raises(ModelError):
+        share_inputs([a, a, a], [a, a])
+
+
+def test_the_smaller_table_bounds_integers() -> None:
+    a, b = InputSpec("a", (None,), "int32", 50), InputSpec("a", (3,), "int32", 20)
+    (spec,) = share_inputs([a], [b]).specs
+    assert (spec.limit, spec.shape) == (20, (3,))
+    (made,) = make_inputs([spec], seed=1, batch=8)
+    assert made.dtype == np.int32
+    assert made.min() >= 0
+    assert made.max() < 20
+
+
+def test_inputs_are_seeded_and_of_the_right_kind() -> None:
+    specs = [InputSpec("x", (None, 3), "float32"), InputSpec("m", (None,), "bool"), InputSpec("n", (None, 2), "int64")]
+    first, second = make_inputs(specs, seed=5, batch=4), make_inputs(specs, seed=5, batch=4)
+    assert [array.dtype.name for array in first] == ["float32", "bool", "int64"]
+    assert all(np.array_equal(x, y) for x, y in zip(first, second, strict=True))
+    assert not np.array_equal(first[0], make_inputs(specs, seed=6, batch=4)[0])
+    with pytest.raises(UsageError, match="--inputs"):
+        make_inputs([InputSpec("t", (None,), "string")], seed=0, batch=1)
+
+
+def test_inputs_from_a_file_must_fit(tmp_path) -> None:
+    specs = (InputSpec("a", (None, 2), "float32"), InputSpec("b", (None, 3), "int32"))
+    path = tmp_path / "x.npz"
+    np.savez(path, b=np.arange(6).reshape(2, 3), a=np.ones((2, 2)))
+    a, b = read_inputs(str(path), specs)
+    assert (a.dtype.name, b.dtype.name, b.tolist()) == ("float32", "int32", [[0, 1, 2], [3, 4, 5]])
+    np.savez(path, a=np.ones((2, 4)), b=np.arange(6).reshape(2, 3))
+    with pytest.raises(UsageError, match="shape"):
+        read_inputs(str(path), specs)
+    np.savez(path, a=np.ones((2, 2)), b=np.ones((2, 3)))
+    with pytest.raises(UsageError, match="dtype"):
+        read_inputs(str(path), specs)
+    np.savez(path, a=np.ones((2, 2)))
+    with pytest.raises(UsageError, match="number"):
+        read_inputs(str(path), specs)
