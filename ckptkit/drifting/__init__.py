@@ -1,0 +1,9 @@
+"""The checkpoints of one training run: which variables move, and which never do.
+
+Memory bounds neither the length of a run nor the size of its model.
+"""
+
+from ckptkit.drifting.result import Drift, VariableDrift
+from ckptkit.drifting.run import drift
+
+__all__ = ["Drift", "VariableDrift", "drift"]
