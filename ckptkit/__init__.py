@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ckptkit.api.opening import open as open  # noqa: A004
     from ckptkit.api.proving import compare_models as compare_models
     from ckptkit.api.proving import verify as verify
+    from ckptkit.auditing import audit as audit
+    from ckptkit.drifting import drift as drift
     from ckptkit.errors import CkptkitError as CkptkitError
     from ckptkit.model import Checkpoint as Checkpoint
     from ckptkit.model import Layer as Layer
@@ -34,9 +36,11 @@ _PUBLIC = {
     "CkptkitError": "ckptkit.errors",
     "Layer": "ckptkit.model",
     "Variable": "ckptkit.model",
+    "audit": "ckptkit.auditing",
     "compare_models": "ckptkit.api.proving",
     "convert": "ckptkit.api.moving",
     "diff": "ckptkit.api.comparing",
+    "drift": "ckptkit.drifting",
     "inspect": "ckptkit.api.inspection",
     "load_into": "ckptkit.api.loading",
     "match": "ckptkit.api.moving",
@@ -53,9 +57,11 @@ __all__ = [
     "Layer",
     "Variable",
     "__version__",
+    "audit",
     "compare_models",
     "convert",
     "diff",
+    "drift",
     "inspect",
     "load_into",
     "match",

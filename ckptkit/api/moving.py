@@ -1,0 +1,341 @@
+"""What `ckptkit remap` and `ckptkit convert` do: match, plan, apply, read back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ckptkit.api.comparing import check_method, match_contents
+from ckptkit.api.opening import Progress, open, refuse_damaged, silent  # noqa: A004
+from ckptkit.conventions import read_forms
+from ckptkit.errors import RefusedError, UsageError
+from ckptkit.formats.staging import staged
+from ckptkit.model import Checkpoint, TensorSource, TensorSpec
+from ckptkit.plans import Plan, check_plan, encode_plan, parse_plan
+
+if TYPE_CHECKING:
+    from ckptkit.matching.result import Match
+    from ckptkit.model import By
+
+Path = str | os.PathLike[str]
+
+# A plan is text that people edit; one of a million variables stays below this.
+_LARGEST_PLAN = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Remapped:
+    """What a remap did, or would do.
+
+    Attributes:
+        plan: the plan that was applied.
+        output: path of what was written; None after a dry run.
+        moved: number of variables that got a value of the source.
+        kept: number that keep the template's.
+    """
+
+    plan: Plan
+    output: str | None
+    moved: int
+    kept: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The plain data of `remap --json`: the plan, and what became of it."""
+        return {**encode_plan(self.plan), "output": self.output, "moved": self.moved}
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A plan with the paths it was made for: `apply` writes it."""
+
+    plan: Plan
+
+    def apply(self, output: Path, *, force: bool = False, progress: Progress = silent) -> Remapped:
+        """Write the target: the template with the plan's values, read back before it gets its name.
+
+        Raises:
+            CkptkitError: the plan is stale, the output may not be written, a tensor cannot be read.
+        """
+        with open(self.plan.source) as source, open(self.plan.target) as template:
+            return _apply(self.plan, source, template, str(output), force=force, progress=progress)
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as JSON data, as `--plan-out` writes it."""
+        return encode_plan(self.plan)
+
+
+def match(
+    source: Path,
+    target: Path,
+    *,
+    by: By = "auto",
+    rename: Sequence[str] = (),
+    fan_out: bool = False,
+    assume: Mapping[str, str] | None = None,
+    slots: bool = False,
+) -> Match:
+    """Which variables of `source` hold what those of `target` want; never raises for what does not fit.
+
+    Args:
+        source: checkpoint that has the values.
+        target: checkpoint in the wanted shape.
+        by: `auto`, `name`, `order`, `scope`, or `value` (the target is a sibling that was converted already).
+        rename: `REGEX=REPLACEMENT` rules for the source's layer paths, in order.
+        fan_out: whether one source variable may fill several targets, and equal ones feed one.
+        assume: what the files do not tell (`{"forget_bias": "0"}`).
+        slots: whether optimizer slots are matched too.
+    """
+    with open(source) as a, open(target) as b:
+        return _match(a, b, by=by, rename=rename, fan_out=fan_out, assume=assume, slots=slots)
+
+
+def _match(
+    a: Checkpoint,
+    b: Checkpoint,
+    *,
+    by: By,
+    rename: Sequence[str],
+    fan_out: bool,
+    assume: Mapping[str, str] | None,
+    slots: bool,
+) -> Match:
+    from ckptkit import matching
+
+    check_method(by)
+    if by == "value":
+        if rename or fan_out:
+            raise UsageError("names play no part in matching by value", key="--rename and --fan-out")
+        return match_contents(a, b, slots=slots)
+    forms_a, forms_b = read_forms(a.spec, assume or {}), read_forms(b.spec, assume or {})
+    return matching.match(forms_a, forms_b, by=by, rename=rename, fan_out=fan_out, slots=slots)
+
+
+def plan(
+    source: Path,
+    like: Path,
+    *,
+    by: By = "auto",
+    rename: Sequence[str] = (),
+    fan_out: bool = False,
+    assume: Mapping[str, str] | None = None,
+    allow_missing: bool = False,
+    allow_unexpected: bool = False,
+    slots: bool = False,
+) -> Proposal:
+    """How to make a checkpoint in the shape of `like` that holds the weights of `source`, proven on shapes.
+
+    Args:
+        source: as for `match`.
+        like: the template.
+        by: as for `match`.
+        rename: as for `match`.
+        fan_out: as for `match`.
+        assume: as for `match`.
+        allow_missing: whether weights that the source lacks may keep the template's values.
+        allow_unexpected: whether weights of the source may be left behind.
+        slots: whether optimizer slots are moved too.
+
+    Raises:
+        RefusedError: something is missing, unexpected or ambiguous; names it and its nearest candidates.
+        CkptkitError: a file cannot be read.
+    """
+    from ckptkit.planner import make_plan
+
+    with open(source) as a, open(like) as b:
+        found = _match(a, b, by=by, rename=rename, fan_out=fan_out, assume=assume, slots=slots)
+        made = make_plan(
+            found, a.spec, b.spec, allow_missing=allow_missing, allow_unexpected=allow_unexpected, slots=slots
+        )
+    return Proposal(made)
+
+
+def read_plan(path: Path, source: Path | None = None, like: Path | None = None) -> Proposal:
+    """A plan from a file, for the paths in it unless others are named.
+
+    Raises:
+        UsageError: it is no plan, or does not fit the files.
+    """
+    from dataclasses import replace
+
+    from ckptkit.formats.storage import open_storage, read
+
+    storage = open_storage(path)
+    try:
+        if storage.size > _LARGEST_PLAN:
+            raise UsageError("too large for a plan", path=path, expected=_LARGEST_PLAN, found=storage.size)
+        text = bytes(read(storage, 0, storage.size))
+    finally:
+        storage.close()
+    try:
+        found = parse_plan(text)
+    except UsageError as error:
+        raise UsageError(
+            error.problem, path=path, key=error.key, expected=error.expected, found=error.found, hint=error.hint
+        ) from error
+    return Proposal(replace(found, source=str(source or found.source), target=str(like or found.target)))
+
+
+def remap(
+    source: Path,
+    like: Path,
+    output: Path,
+    *,
+    by: By = "auto",
+    rename: Sequence[str] = (),
+    fan_out: bool = False,
+    assume: Mapping[str, str] | None = None,
+    allow_missing: bool = False,
+    allow_unexpected: bool = False,
+    slots: bool = False,
+    force: bool = False,
+    progress: Progress = silent,
+) -> Remapped:
+    """Write `output`: the template `like` with the weights of `source`. Arguments as for `plan`.
+
+    Args:
+        source: checkpoint that has the values.
+        like: checkpoint whose shape, names and everything but the weights the output has.
+        output: where to; complete, or not there.
+        by: as for `plan`.
+        rename: as for `plan`.
+        fan_out: as for `plan`.
+        assume: as for `plan`.
+        allow_missing: as for `plan`.
+        allow_unexpected: as for `plan`.
+        slots: as for `plan`.
+        force: whether an existing output is replaced.
+        progress: called while tensors are written and read back.
+
+    Raises:
+        RefusedError: the match is not complete.
+        CkptkitError: a file cannot be read or written.
+    """
+    proposal = plan(
+        source, like, by=by, rename=rename, fan_out=fan_out, assume=assume, allow_missing=allow_missing,
+        allow_unexpected=allow_unexpected, slots=slots,
+    )  # fmt: skip
+    return proposal.apply(output, force=force, progress=progress)
+
+
+def _apply(
+    plan: Plan, source: Checkpoint, template: Checkpoint, output: str, *, force: bool, progress: Progress
+) -> Remapped:
+    from ckptkit.execute import PlannedSource
+    from ckptkit.formats.writers import rewrite
+
+    refuse_damaged(source.spec)
+    refuse_damaged(template.spec)
+    check_plan(plan, source.spec, template.spec)
+    tensors = {step.key: TensorSpec(step.key, step.target.shape, step.target.dtype) for step in plan.steps}
+    planned = PlannedSource(plan, source)
+    total = sum(spec.nbytes for spec in tensors.values())
+    with _written(template.format, output, planned, [source.path, template.path], total, force, progress) as (
+        path,
+        feed,
+    ):
+        rewrite(template.format, path, template.path, tensors, feed, output)
+    return Remapped(plan, output, len(plan.steps), len(plan.kept))
+
+
+@contextmanager
+def _written(
+    format: str,  # noqa: A002
+    output: str,
+    source: TensorSource,
+    inputs: Sequence[str],
+    total: int,
+    force: bool,
+    progress: Progress,
+) -> Iterator[tuple[str, TensorSource]]:
+    """Stage `output`; what the block writes from the given source is read back before it gets its name."""
+    from ckptkit import formats
+    from ckptkit.formats.readback import Recorder, verify_written
+    from ckptkit.formats.writers import kind_of
+
+    with staged(output, force=force, inputs=inputs, kind=kind_of(format)) as path:
+        recorder = Recorder(_Counted(source, progress, total))
+        yield path, recorder
+        verify_written(formats.open_contents, path, recorder.digests)
+
+
+def staged_output(path: str, *, force: bool, inputs: Sequence[str]) -> AbstractContextManager[str]:
+    """A place to write a text output to, which becomes `path` when the block ends well; see `formats.staging`."""
+    return staged(path, force=force, inputs=inputs)
+
+
+class _Counted:
+    """Passes tensors on and reports how many bytes have gone by."""
+
+    def __init__(self, source: TensorSource, progress: Progress, total: int) -> None:
+        self._source = source
+        self._progress = progress
+        self._total = total
+        self._done = 0
+
+    def stream(self, key: str, buffer: memoryview) -> Iterator[memoryview]:
+        for piece in self._source.stream(key, buffer):
+            self._done += len(piece)
+            self._progress(self._done, self._total)
+            yield piece
+
+    def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
+        self._source.read_into(key, offset, buffer)
+
+    def read_strings(self, key: str) -> list[bytes]:
+        return self._source.read_strings(key)
+
+    def close(self) -> None:
+        self._source.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """What a conversion did.
+
+    Attributes:
+        output: path of what was written.
+        format: its format.
+        variables: how many were carried over.
+        left: canonical names of those that the new container has no place for.
+    """
+
+    output: str
+    format: str
+    variables: int
+    left: tuple[str, ...]
+
+
+def convert(
+    source: Path, output: Path, *, to: str | None = None, force: bool = False, progress: Progress = silent
+) -> Converted:
+    """Write the same variables in another container, named as `ckptkit.conversion` documents.
+
+    Args:
+        source: any checkpoint.
+        output: where to; its ending tells the format unless `to` does.
+        to: `keras-h5`, `keras-weights-h5`, `keras-sharded`, `tensor-bundle`, `safetensors` or `npz`.
+        force: whether an existing output is replaced.
+        progress: called while tensors are written.
+
+    Raises:
+        CkptkitError: a file cannot be read or written, or the format cannot hold a variable.
+    """
+    from ckptkit.conversion import RenamedSource, plan_conversion, target_format
+    from ckptkit.formats.writers import write
+
+    format_ = target_format(str(output), to)
+    with open(source) as opened:
+        refuse_damaged(opened.spec)
+        unreadable = next((variable for variable in opened.spec.variables if variable.problem), None)
+        if unreadable is not None:
+            raise RefusedError(unreadable.problem or "", path=opened.path, key=unreadable.key)
+        conversion = plan_conversion(opened.spec, format_)
+        renamed = RenamedSource(opened.source, conversion.origin)
+        total = sum(tensor.nbytes for tensor in conversion.contents.tensors)
+        with _written(format_, str(output), renamed, [str(source)], total, force, progress) as (path, feed):
+            write(format_, path, conversion.contents, feed, str(output))
+    names = tuple(variable.name for variable in conversion.left)
+    return Converted(str(output), format_, len(conversion.contents.tensors), names)

@@ -1,0 +1,180 @@
+"""How `diff` shows what differs: the verdict, then layers by how much they changed, then what has no partner."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from ckptkit.report import words
+from ckptkit.report.terminal import Cell, Column, Page, Styled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ckptkit.differences import Diff, LayerChange, PairDiff
+    from ckptkit.matching.result import Unmatched
+
+_BAR_CELLS = 20
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+# Lists longer than this are cut, with the number of the rest and the option that shows all.
+_FOLD = 20
+
+_EVIDENCE = {
+    "name": "equal names",
+    "scope": "scopes",
+    "order": "order",
+    "value": "equal contents",
+    "shape": "roles and shapes",
+}
+
+_VERDICTS = {
+    "identical": ("IDENTICAL", "bold green"),
+    "within": ("WITHIN TOLERANCE", "bold green"),
+    "different": ("DIFFERENT", "bold red"),
+}
+
+
+def show(diff: Diff, page: Page, *, everything: bool = False) -> None:
+    """Write the page.
+
+    Args:
+        diff: the outcome.
+        page: where to.
+        everything: one line a layer for all of them, equal ones too, and no list cut (`--stat`).
+    """
+    word, style = _VERDICTS[diff.verdict]
+    page.paragraph(Styled(word, style), "  " + _summary(diff))
+    for swap in diff.swaps:
+        also = "everything else in them is identical" if swap.whole else "and they differ otherwise too"
+        page.paragraph(Styled("swapped:", "bold yellow"), f"{swap} ({also})")
+    _layers(diff, page, everything=everything)
+    _transforms(diff, page, everything=everything)
+    for side, path, found in (("a", diff.a, diff.only_a), ("b", diff.b, diff.only_b)):
+        _only(page, side, path, found, everything=everything)
+    _ambiguous(diff, page, everything=everything)
+
+
+def _summary(diff: Diff) -> str:
+    weights = [pair for pair in diff.pairs if pair.is_weight]
+    by = Counter(pair.evidence[0].split(" ")[0] for pair in weights if pair.evidence)
+    how = ", ".join(f"{words.count(n)} by {_EVIDENCE.get(kind, kind)}" for kind, n in by.most_common())
+    total = len(weights) + sum(len(group.target) for group in diff.ambiguous) + len(diff.only_b)
+    facts = [f"{words.count(len(weights))} of {words.count(total, 'variable')} paired ({how or 'none'})"]
+    states = Counter(pair.verdict for pair in weights)
+    if diff.verdict != "identical":
+        facts.append(
+            f"{words.count(states['identical'])} identical, {words.count(states['within'])} within, "
+            f"{words.count(states['different'])} different"
+        )
+    others = len(diff.pairs) - len(weights)
+    if others:
+        apart = sum(pair.verdict == "different" for pair in diff.pairs if not pair.is_weight)
+        facts.append(f"slots and state: {words.count(others)} paired, {words.count(apart)} different")
+    return " · ".join(facts)
+
+
+def _layers(diff: Diff, page: Page, *, everything: bool) -> None:
+    changed = [layer for layer in diff.layers if everything or layer.verdict != "identical"]
+    changed.sort(key=lambda layer: -(math.inf if layer.change is None else layer.change))
+    if not changed:
+        return
+    shown = changed if everything else changed[:_FOLD]
+    largest = max((layer.change for layer in shown if layer.change), default=0.0)
+    page.line()
+    page.table(
+        (
+            Column("layer", style="bold", wrap=True),
+            Column("change (rms, relative)"),
+            Column("", "right"),
+            Column("max |a−b|", "right"),
+            Column("most in", wrap=True),
+        ),
+        (_layer_row(layer, largest, diff) for layer in shown),
+    )
+    _cut(page, len(changed) - len(shown), "changed layer")
+
+
+def _layer_row(layer: LayerChange, largest: float, diff: Diff) -> tuple[Cell, ...]:
+    name = layer.b or "(no layer)"
+    if layer.a != layer.b:
+        name = f"{layer.a or '(no layer)'} → {name}"
+    if layer.change is None:
+        pairs = [pair for pair in diff.pairs if pair.target[0].layer == layer.b and pair.source[0].layer == layer.a]
+        reshaped = next((pair for pair in pairs if pair.status == "shape"), None)
+        change, bar = (_shapes(reshaped) if reshaped else "from zero"), "█" * _BAR_CELLS
+    else:
+        change, bar = words.number(layer.change), _bar(layer.change, largest)
+    worst = layer.worst.removeprefix(layer.b + "/") if layer.worst else ""
+    style = {"identical": "green", "within": "green", "different": "red"}[layer.verdict]
+    return name, Styled(bar, style), change, words.number(layer.max_abs), worst
+
+
+def _shapes(pair: PairDiff) -> str:
+    ours = " + ".join(words.shape(variable.shape) for variable in pair.source)
+    theirs = " + ".join(words.shape(variable.shape) for variable in pair.target)
+    return f"{ours} → {theirs}"
+
+
+def _bar(value: float, largest: float) -> str:
+    """A bar of at most `_BAR_CELLS` cells, in eighths of a cell; anything above zero shows."""
+    eighths = max(1, round(value / largest * _BAR_CELLS * 8)) if largest and value else 0
+    full, rest = divmod(eighths, 8)
+    return "█" * full + (_EIGHTHS[rest] if rest else "")
+
+
+def _transforms(diff: Diff, page: Page, *, everything: bool) -> None:
+    """Pairs that are not simply equal names: what was done, or on what they rest."""
+    noted = [pair for pair in diff.pairs if pair.note]
+    if not noted:
+        return
+    page.line()
+    shown = noted if everything else noted[:_FOLD]
+    page.table(
+        (Column("a", wrap=True), Column(), Column("b", wrap=True), Column("compared", style="dim", wrap=True)),
+        ((pair.a_name, "→", pair.b_name, pair.note or "") for pair in shown),
+    )
+    _cut(page, len(noted) - len(shown), "more pair")
+
+
+def _only(page: Page, side: str, path: str, found: Sequence[Unmatched], *, everything: bool) -> None:
+    if not found:
+        return
+    page.line()
+    page.paragraph(Styled(f"only in {side}:", "yellow"), f"{path} ({words.count(len(found), 'variable')})")
+    shown = found if everything else found[:_FOLD]
+    page.table(
+        (Column(style="bold", wrap=True), Column(style="dim", wrap=True)),
+        (
+            (each.name, "; ".join(f"near {candidate.name}: {candidate.why}" for candidate in each.nearest[:1]))
+            for each in shown
+        ),
+    )
+    _cut(page, len(found) - len(shown), "variable")
+
+
+def _ambiguous(diff: Diff, page: Page, *, everything: bool) -> None:
+    if not diff.ambiguous:
+        return
+    page.line()
+    page.line(Styled("ambiguous:", "yellow"), " not paired, because they fit in more than one way")
+    shown = diff.ambiguous if everything else diff.ambiguous[:_FOLD]
+    page.table(
+        (Column(wrap=True), Column(), Column(wrap=True), Column(style="dim", wrap=True)),
+        (
+            (
+                words.listing(group.source),
+                "↔",
+                words.listing(group.target),
+                f"{group.why}; all equal, so it makes no difference" if group.equal else group.why,
+            )
+            for group in shown
+        ),
+    )
+    _cut(page, len(diff.ambiguous) - len(shown), "group")
+
+
+def _cut(page: Page, left: int, noun: str) -> None:
+    if left > 0:
+        page.line(Styled(f"  … and {words.count(left, noun)} (--stat shows all, --filter narrows)", "dim"))

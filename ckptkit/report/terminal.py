@@ -1,0 +1,171 @@
+"""A page of lines and columns on a terminal, in a pipe or in a file.
+
+Every text passes through `errors.printable` on its way out, here and nowhere else: names from files are data, and
+neither control sequences nor markup in them ever reach a terminal. `rich` tells what the terminal can show (width,
+colours, NO_COLOR) and how wide characters are; laying out is done here because a listing of 100,000 rows has to come in
+seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import IO, Literal
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.style import Style
+
+from ckptkit.errors import printable
+
+# In a pipe nothing is wrapped: a line is a record there, and `grep` should find it whole.
+_UNWRAPPED = 1 << 20
+_NARROWEST = 12  # columns below which wrapping a cell no longer helps anybody
+_GAP = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class Styled:
+    """A text with a style in rich's words (`bold`, `dim`, `red`); colour never carries meaning alone."""
+
+    text: str
+    style: str
+
+
+Cell = str | Styled
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How one column of a table is set.
+
+    Attributes:
+        title: shown above it; "" for none.
+        align: `left` or `right`.
+        wrap: whether its cells may be broken at spaces when the terminal is too narrow.
+        style: style of its plain cells.
+    """
+
+    title: str = ""
+    align: Literal["left", "right"] = "left"
+    wrap: bool = False
+    style: str = ""
+
+
+class Page:
+    """Writes lines and tables to a text stream."""
+
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        self._stream = stream or sys.stdout
+        console = Console(file=self._stream, highlight=False)
+        self._colours = console._color_system if console.is_terminal and not console.no_color else None
+        self.width = console.width if console.is_terminal else _UNWRAPPED
+
+    def line(self, *cells: Cell) -> None:
+        """One line made of `cells`, as long as they are."""
+        self._stream.write("".join(self._shown(cell) for cell in cells) + "\n")
+
+    def paragraph(self, *cells: Cell, indent: str = "  ") -> None:
+        """Text broken at spaces to the page's width; lines after the first begin with `indent`."""
+        words = [Styled(word, _style(cell)) for cell in cells for word in printable(_text(cell)).split(" ")]
+        line: list[Cell] = []
+        used = 0
+        for word in words:
+            wide = cell_len(word.text)
+            if line and used + 1 + wide > self.width:
+                self.line(*line)
+                line, used = [indent], len(indent) - 1
+            elif line:
+                line.append(" ")
+            line.append(word)
+            used += wide + (1 if used else 0)
+        self.line(*line)
+
+    def table(self, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], indent: str = "  ") -> None:
+        """Aligned columns; a wide table is made to fit by wrapping the columns that allow it."""
+        table = [[_clean(cell) for cell in row] for row in rows]
+        if any(column.title for column in columns):
+            table.insert(0, [Styled(column.title, "dim") for column in columns])
+        widths = [max((cell_len(_text(row[i])) for row in table), default=0) for i in range(len(columns))]
+        self._fit(columns, widths, len(indent))
+        for row in table:
+            for line in self._lines(columns, widths, row):
+                self._stream.write((indent + line).rstrip() + "\n")
+
+    def _fit(self, columns: Sequence[Column], widths: list[int], indent: int) -> None:
+        """Narrow the columns that wrap until the table fits, the widest first."""
+        flexible = [i for i, column in enumerate(columns) if column.wrap]
+        excess = indent + sum(widths) + len(_GAP) * (len(widths) - 1) - self.width
+        while excess > 0 and flexible:
+            widest = max(flexible, key=widths.__getitem__)
+            cut = min(excess, widths[widest] - _NARROWEST)
+            if cut <= 0:
+                return
+            # Down to the next widest at most, so that several share the loss.
+            others = [widths[i] for i in flexible if i != widest and widths[i] < widths[widest]]
+            if others and len(flexible) > 1:
+                cut = min(cut, max(1, widths[widest] - max(others)))
+            widths[widest] -= cut
+            excess -= cut
+
+    def _lines(self, columns: Sequence[Column], widths: Sequence[int], row: Sequence[Cell]) -> Iterator[str]:
+        pieces = [
+            _wrap(_text(cell), width) if column.wrap else [_text(cell)]
+            for column, width, cell in zip(columns, widths, row, strict=True)
+        ]
+        for number in range(max(map(len, pieces))):
+            parts = []
+            for column, width, cell, lines in zip(columns, widths, row, pieces, strict=True):
+                text = lines[number] if number < len(lines) else ""
+                blank = " " * (width - cell_len(text))
+                shown = self._styled(text, _style(cell) or column.style)
+                parts.append(blank + shown if column.align == "right" else shown + blank)
+            yield _GAP.join(parts)
+
+    def _shown(self, cell: Cell) -> str:
+        return self._styled(printable(_text(cell)), _style(cell))
+
+    def _styled(self, text: str, style: str) -> str:
+        if self._colours is None or not style or not text:
+            return text
+        return _parsed(style).render(text, color_system=self._colours)
+
+
+@cache
+def _parsed(style: str) -> Style:
+    return Style.parse(style)
+
+
+def _text(cell: Cell) -> str:
+    return cell if isinstance(cell, str) else cell.text
+
+
+def _style(cell: Cell) -> str:
+    return "" if isinstance(cell, str) else cell.style
+
+
+def _clean(cell: Cell) -> Cell:
+    text = printable(_text(cell))
+    return text if isinstance(cell, str) else Styled(text, cell.style)
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """`text` in lines of at most `width` cells, broken at spaces, and inside a word only when it alone is too long."""
+    if cell_len(text) <= width:
+        return [text]
+    lines: list[str] = []
+    line = ""
+    for word in text.split(" "):
+        joined = f"{line} {word}" if line else word
+        if cell_len(joined) <= width:
+            line = joined
+            continue
+        if line:
+            lines.append(line)
+        while cell_len(word) > width:
+            lines.append(word[:width])
+            word = word[width:]  # noqa: PLW2901
+        line = word
+    return [*lines, line]
