@@ -88,7 +88,8 @@ class _Evaluation:
             case NegateBlock(axis=axis, blocks=count, block=block):
                 made = of.copy()
                 negated = np.split(made, count, axis=axis)[block]
-                np.negative(negated, out=negated)
+                # Not `np.negative(negated, out=negated)`: NumPy 2.4 reads a strided block as if it lay in one piece.
+                negated[...] = -negated
             case Cast(dtype=dtype):
                 with np.errstate(over="ignore", invalid="ignore"):
                     made = of.astype(dtypes.numpy_dtype(dtype))

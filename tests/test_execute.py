@@ -220,3 +220,11 @@ def test_several_threads_may_read() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_a_block_that_does_not_lie_in_one_piece_is_negated() -> None:
+    """NumPy 2.4.6 gets `np.negative(x, out=x)` wrong for such a block."""
+    value = np.arange(1, 17, dtype="float32").reshape(4, 4, 1)
+    made = evaluate(NegateBlock(Read("x", (4, 4, 1), "float32"), 1, 4, 0), {"x": value}.__getitem__)
+    assert made[:, 0, 0].tolist() == [-1, -5, -9, -13]
+    assert np.array_equal(made[:, 1:], value[:, 1:])
