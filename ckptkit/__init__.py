@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ckptkit.api.comparing import diff as diff
+    from ckptkit.api.converting import convert as convert
     from ckptkit.api.inspection import inspect as inspect
     from ckptkit.api.loading import load_into as load_into
-    from ckptkit.api.moving import convert as convert
     from ckptkit.api.moving import match as match
     from ckptkit.api.moving import plan as plan
     from ckptkit.api.moving import read_plan as read_plan
@@ -38,7 +38,7 @@ _PUBLIC = {
     "Variable": "ckptkit.model",
     "audit": "ckptkit.auditing",
     "compare_models": "ckptkit.api.proving",
-    "convert": "ckptkit.api.moving",
+    "convert": "ckptkit.api.converting",
     "diff": "ckptkit.api.comparing",
     "drift": "ckptkit.drifting",
     "inspect": "ckptkit.api.inspection",

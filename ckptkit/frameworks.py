@@ -87,7 +87,9 @@ def raw(variable: Any) -> Any:
 
 
 def weights(model: Any, framework: str) -> list[Any]:
-    """What the framework says are the model's weights, as `tf.Variable`s."""
+    """What the framework says are the model's weights, as `tf.Variable`s; none for a model that is not built."""
+    if framework == "tf_keras" and not model.built:
+        return []  # a Sequential raises when it is asked
     return [raw(variable) for variable in (model.weights if is_keras(framework) else _listed(model, "variables"))]
 
 

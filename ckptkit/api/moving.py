@@ -1,20 +1,20 @@
-"""What `ckptkit remap` and `ckptkit convert` do: match, plan, apply, read back."""
+"""What `ckptkit remap` does: match, plan, apply, read back."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ckptkit.api.comparing import check_method, match_contents
+from ckptkit.api.comparing import check_method
 from ckptkit.api.opening import Progress, open, refuse_damaged, silent  # noqa: A004
+from ckptkit.api.pairing import match_contents
+from ckptkit.api.writing import written
 from ckptkit.conventions import read_forms
-from ckptkit.errors import RefusedError, UsageError
-from ckptkit.formats.staging import staged
-from ckptkit.model import Checkpoint, TensorSource, TensorSpec
-from ckptkit.plans import Plan, check_plan, encode_plan, parse_plan
+from ckptkit.errors import UsageError
+from ckptkit.model import Checkpoint, TensorSpec
+from ckptkit.plans import Plan, check_plan, encode_plan, parse_plan, reads
 
 if TYPE_CHECKING:
     from ckptkit.matching.result import Match
@@ -220,6 +220,11 @@ def remap(
     return proposal.apply(output, force=force, progress=progress)
 
 
+def moved(plan: Plan) -> int:
+    """Number of variables that get a value of the source; a fill takes none."""
+    return sum(bool(reads(step.op)) for step in plan.steps)
+
+
 def _apply(
     plan: Plan, source: Checkpoint, template: Checkpoint, output: str, *, force: bool, progress: Progress
 ) -> Remapped:
@@ -232,110 +237,9 @@ def _apply(
     tensors = {step.key: TensorSpec(step.key, step.target.shape, step.target.dtype) for step in plan.steps}
     planned = PlannedSource(plan, source)
     total = sum(spec.nbytes for spec in tensors.values())
-    with _written(template.format, output, planned, [source.path, template.path], total, force, progress) as (
+    with written(template.format, output, planned, [source.path, template.path], total, force, progress) as (
         path,
         feed,
     ):
         rewrite(template.format, path, template.path, tensors, feed, output)
-    return Remapped(plan, output, len(plan.steps), len(plan.kept))
-
-
-@contextmanager
-def _written(
-    format: str,  # noqa: A002
-    output: str,
-    source: TensorSource,
-    inputs: Sequence[str],
-    total: int,
-    force: bool,
-    progress: Progress,
-) -> Iterator[tuple[str, TensorSource]]:
-    """Stage `output`; what the block writes from the given source is read back before it gets its name."""
-    from ckptkit import formats
-    from ckptkit.formats.readback import Recorder, verify_written
-    from ckptkit.formats.writers import kind_of
-
-    with staged(output, force=force, inputs=inputs, kind=kind_of(format)) as path:
-        recorder = Recorder(_Counted(source, progress, total))
-        yield path, recorder
-        verify_written(formats.open_contents, path, recorder.digests)
-
-
-def staged_output(path: str, *, force: bool, inputs: Sequence[str]) -> AbstractContextManager[str]:
-    """A place to write a text output to, which becomes `path` when the block ends well; see `formats.staging`."""
-    return staged(path, force=force, inputs=inputs)
-
-
-class _Counted:
-    """Passes tensors on and reports how many bytes have gone by."""
-
-    def __init__(self, source: TensorSource, progress: Progress, total: int) -> None:
-        self._source = source
-        self._progress = progress
-        self._total = total
-        self._done = 0
-
-    def stream(self, key: str, buffer: memoryview) -> Iterator[memoryview]:
-        for piece in self._source.stream(key, buffer):
-            self._done += len(piece)
-            self._progress(self._done, self._total)
-            yield piece
-
-    def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
-        self._source.read_into(key, offset, buffer)
-
-    def read_strings(self, key: str) -> list[bytes]:
-        return self._source.read_strings(key)
-
-    def close(self) -> None:
-        self._source.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Converted:
-    """What a conversion did.
-
-    Attributes:
-        output: path of what was written.
-        format: its format.
-        variables: how many were carried over.
-        left: canonical names of those that the new container has no place for.
-    """
-
-    output: str
-    format: str
-    variables: int
-    left: tuple[str, ...]
-
-
-def convert(
-    source: Path, output: Path, *, to: str | None = None, force: bool = False, progress: Progress = silent
-) -> Converted:
-    """Write the same variables in another container, named as `ckptkit.conversion` documents.
-
-    Args:
-        source: any checkpoint.
-        output: where to; its ending tells the format unless `to` does.
-        to: `keras-h5`, `keras-weights-h5`, `keras-sharded`, `tensor-bundle`, `safetensors` or `npz`.
-        force: whether an existing output is replaced.
-        progress: called while tensors are written.
-
-    Raises:
-        CkptkitError: a file cannot be read or written, or the format cannot hold a variable.
-    """
-    from ckptkit.conversion import RenamedSource, plan_conversion, target_format
-    from ckptkit.formats.writers import write
-
-    format_ = target_format(str(output), to)
-    with open(source) as opened:
-        refuse_damaged(opened.spec)
-        unreadable = next((variable for variable in opened.spec.variables if variable.problem), None)
-        if unreadable is not None:
-            raise RefusedError(unreadable.problem or "", path=opened.path, key=unreadable.key)
-        conversion = plan_conversion(opened.spec, format_)
-        renamed = RenamedSource(opened.source, conversion.origin)
-        total = sum(tensor.nbytes for tensor in conversion.contents.tensors)
-        with _written(format_, str(output), renamed, [str(source)], total, force, progress) as (path, feed):
-            write(format_, path, conversion.contents, feed, str(output))
-    names = tuple(variable.name for variable in conversion.left)
-    return Converted(str(output), format_, len(conversion.contents.tensors), names)
+    return Remapped(plan, output, moved(plan), len(plan.kept))

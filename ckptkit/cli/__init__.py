@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
 import ckptkit
-from ckptkit.cli.audit import audit
-from ckptkit.cli.convert import convert
-from ckptkit.cli.diff import diff
-from ckptkit.cli.drift import drift
-from ckptkit.cli.inspect import inspect
-from ckptkit.cli.remap import remap
-from ckptkit.cli.verify import verify
 from ckptkit.errors import CkptkitError, printable
 
 TROUBLE = 2
@@ -35,8 +30,19 @@ app = typer.Typer(
     help="Inspect, compare, move and prove the weights in Keras, TensorFlow and Sonnet checkpoints.",
     epilog="Exit codes: 0 same, verified or clean; 1 differences, failed or findings; 2 trouble; 130 interrupted.",
 )
-for _command in (inspect, diff, remap, convert, verify, audit, drift):
-    app.command()(_command)
+
+# In the order in which help lists them; the module of each holds a function of the same name.
+COMMANDS = ("inspect", "diff", "remap", "convert", "verify", "audit", "drift")
+
+
+def _add_commands(arguments: Sequence[str]) -> None:
+    """Make the command that is called; all of them for help and for what is no command.
+
+    Building all seven costs every call 10 ms.
+    """
+    called = arguments[0] if arguments else ""
+    for name in (called,) if called in COMMANDS else COMMANDS:
+        app.command()(getattr(importlib.import_module(f"ckptkit.cli.{name}"), name))
 
 
 def _version(wanted: bool) -> None:
@@ -62,6 +68,7 @@ _UsageProblem: type[typer.BadParameter] = next(
 
 def run() -> int:
     """Run the command of `sys.argv`; the exit code."""
+    _add_commands(sys.argv[1:])
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()

@@ -27,7 +27,7 @@ def convert(
 
     Example: ckptkit convert model.ckpt -o model.safetensors
     """
-    from ckptkit.api import moving as api
+    from ckptkit.api import converting as api
     from ckptkit.cli.progress import progress
 
     with progress() as advance:

@@ -21,7 +21,7 @@ def write_text(path: str, text: str, *, force: bool, inputs: Sequence[str]) -> N
     Raises:
         CkptkitError: it exists and `force` is off, is an input, or cannot be written.
     """
-    from ckptkit.api.moving import staged_output
+    from ckptkit.api.writing import staged_output
 
     with staged_output(path, force=force, inputs=inputs) as temporary:
         Path(temporary).write_text(text, encoding="utf-8")

@@ -78,7 +78,7 @@ def remap(
         text = json_text.dumps(proposal.to_json(), indent=1) + "\n"
         write_text(plan_out, text, force=force, inputs=[source, *filter(None, (like, plan))])
     if dry_run or output is None:
-        result = api.Remapped(proposal.plan, None, len(proposal.plan.steps), len(proposal.plan.kept))
+        result = api.Remapped(proposal.plan, None, api.moved(proposal.plan), len(proposal.plan.kept))
     else:
         with progress() as advance:
             result = proposal.apply(output, force=force, progress=advance)
