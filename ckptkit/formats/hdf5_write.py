@@ -23,7 +23,7 @@ from ckptkit.formats.hdf5_file import Hdf5File
 from ckptkit.formats.hdf5_tree import read_tree
 from ckptkit.formats.output import writing
 from ckptkit.formats.storage import open_storage
-from ckptkit.model import CHUNK_BYTES, StoredTensor, TensorSource
+from ckptkit.model import CHUNK_BYTES, WRITE_BYTES, StoredTensor, TensorSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -131,7 +131,7 @@ def _create(file: h5py.File, tensor: StoredTensor) -> None:
 def _write_piece(file: IO[bytes], dataset: Dataset, source: TensorSource) -> None:
     """Stream a tensor to where it lies."""
     file.seek(dataset.offset or 0)
-    for piece in source.stream(dataset.key, memoryview(bytearray(min(CHUNK_BYTES, dataset.nbytes or 1)))):
+    for piece in source.stream(dataset.key, memoryview(bytearray(min(WRITE_BYTES, dataset.nbytes or 1)))):
         if dataset.type.swapped:
             width = dataset.type.itemsize // dataset.type.parts
             file.write(np.frombuffer(piece, f"u{width}").byteswap())

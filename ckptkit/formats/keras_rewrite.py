@@ -25,7 +25,7 @@ from ckptkit.formats.keras_v3 import read_weight_map, shard_name, write_index
 from ckptkit.formats.output import writing
 from ckptkit.formats.storage import Storage, open_storage, read
 from ckptkit.formats.zip_members import is_zip, members, open_member, stream_member
-from ckptkit.model import CHUNK_BYTES, TensorSource, TensorSpec
+from ckptkit.model import WRITE_BYTES, TensorSource, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,7 +88,7 @@ def _rewrite_archive(path: str, template: Storage, tensors: Mapping[str, TensorS
                 with archive.open(new, "w", force_zip64=info.file_size > zipfile.ZIP64_LIMIT // 2) as target:
                     if info.filename == WEIGHTS:
                         with Path(weights).open("rb") as file:
-                            shutil.copyfileobj(file, target, CHUNK_BYTES)
+                            shutil.copyfileobj(file, target, WRITE_BYTES)
                     elif info.filename in found:
                         for piece in stream_member(template, found[info.filename]):
                             target.write(piece)
@@ -138,7 +138,7 @@ def _copy(path: str, storage: Storage, replaced: list[tuple[int, int]]) -> None:
         begin = 0
         for stop, after in [*replaced, (storage.size, storage.size)]:
             file.seek(begin)
-            for at in range(begin, stop, CHUNK_BYTES):
-                file.write(read(storage, at, min(CHUNK_BYTES, stop - at)))
+            for at in range(begin, stop, WRITE_BYTES):
+                file.write(read(storage, at, min(WRITE_BYTES, stop - at)))
             begin = max(begin, after)
         file.truncate(storage.size)

@@ -151,7 +151,7 @@ def _sharded_groups(
 ) -> Iterator[VarsGroup]:
     """The groups of the index in its order, which is that of writing, each joined from its shards."""
     found = {name: {_vars_path(group): group for group in read_vars_groups(tree)} for name, tree in shards.items()}
-    for path, names in weight_map.items():
+    for place, (path, names) in enumerate(weight_map.items()):
         parts = [found[name][path] for name in names if name in shards and path in found[name]]
         if len(parts) < len(names):
             damage.append(f"{path} is listed for {', '.join(names)} and not there")
@@ -159,7 +159,7 @@ def _sharded_groups(
         # Keras names the group in the shard it is in when it comes to it, which may be full for its first dataset.
         everywhere = (group.get(path) for group in found.values())
         name = next((part.name for part in everywhere if part is not None and part.name is not None), None)
-        yield VarsGroup(owner_path(path), name, tuple(keys), None)
+        yield VarsGroup(owner_path(path), name, tuple(keys), place)
 
 
 def _vars_path(group: VarsGroup) -> str:

@@ -24,7 +24,7 @@ from ckptkit.errors import (
 from ckptkit.formats.json_text import LARGEST_JSON, parse_json
 from ckptkit.formats.output import writing
 from ckptkit.formats.storage import Storage, open_storage, read
-from ckptkit.model import CHUNK_BYTES, Contents, StoredTensor, TensorSource, TensorSpec
+from ckptkit.model import WRITE_BYTES, Contents, StoredTensor, TensorSource, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -313,7 +313,7 @@ def _entry(path: str, spec: TensorSpec, start: int) -> dict[str, Any]:
 
 def _pieces(path: str, parts: Sequence[_Part]) -> Iterator[memoryview]:
     """Every tensor's bytes, each found to be as many as its spec says."""
-    buffer = memoryview(bytearray(CHUNK_BYTES))
+    buffer = memoryview(bytearray(WRITE_BYTES))
     for spec, source in parts:
         done = 0
         for piece in source.stream(spec.name, buffer):

@@ -33,7 +33,7 @@ from ckptkit.formats.wire import (
     text,
     varint_tag,
 )
-from ckptkit.model import CHUNK_BYTES, Contents, ObjectGraph, StoredTensor, TensorSource, TensorSpec
+from ckptkit.model import WRITE_BYTES, Contents, ObjectGraph, StoredTensor, TensorSource, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -281,6 +281,6 @@ def rewrite_saved_model(
         target = Path(folder, name)
         target.parent.mkdir(parents=True, exist_ok=True)
         with closing(open_storage(join(template_folder, name))) as storage, target.open("wb") as copy:
-            for at in range(0, storage.size, CHUNK_BYTES):
-                copy.write(read(storage, at, min(CHUNK_BYTES, storage.size - at)))
+            for at in range(0, storage.size, WRITE_BYTES):
+                copy.write(read(storage, at, min(WRITE_BYTES, storage.size - at)))
     rewrite_bundle(variables_prefix(folder), variables_prefix(template_folder), tensors, source, num_shards=num_shards)

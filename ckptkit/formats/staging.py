@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import stat
+import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ def staged(path: str, *, force: bool, inputs: Iterable[str], kind: Kind = "file"
         try:
             stage.mkdir(mode=0o700)
             yield str(stage / named.name)
-            _sync_tree(stage)
+            sync_tree(stage)
             if kind == "folder":
                 _commit_folder(stage / named.name, final, force=force)
             elif kind == "file":
@@ -141,10 +142,35 @@ def _came_meanwhile(final: Path) -> UsageError:
     return UsageError("the output exists by now: something else wrote it meanwhile", path=final)
 
 
-def _sync_tree(folder: Path) -> None:
+@contextmanager
+def syncing(path: str) -> Iterator[None]:
+    """Have the platform write out what lies staged at `path` while the block reads it back from memory.
+
+    The disk and the processor have their turns at once; `staged` syncs again, which then has nothing to do.
+    """
+    failures: list[OSError] = []
+
+    def sync() -> None:
+        try:
+            sync_tree(Path(path).parent)
+        except OSError as error:
+            failures.append(error)
+
+    beside = threading.Thread(target=sync, daemon=True)
+    beside.start()
+    try:
+        yield
+    finally:
+        beside.join()
+    if failures:
+        raise failures[0]
+
+
+def sync_tree(folder: Path) -> None:
+    """Sync every file and folder under `folder`, and itself."""
     for entry in folder.iterdir():
         if entry.is_dir():
-            _sync_tree(entry)
+            sync_tree(entry)
         else:
             _sync(entry)
     _sync(folder)

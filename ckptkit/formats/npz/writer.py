@@ -12,7 +12,7 @@ from ckptkit.formats.npz.reader import SUFFIX, open_npz
 from ckptkit.formats.output import writing
 from ckptkit.formats.storage import open_storage
 from ckptkit.formats.zip_members import STORED, members, stream_member
-from ckptkit.model import CHUNK_BYTES, Contents, TensorSource, TensorSpec
+from ckptkit.model import WRITE_BYTES, Contents, TensorSource, TensorSpec
 
 if TYPE_CHECKING:
     import zipfile
@@ -106,7 +106,7 @@ def _add(archive: zipfile.ZipFile, method: int, key: str, spec: TensorSpec, sour
         size = len(pieces[0])
     else:
         descr = _DESCRS.get(dtypes.BY_NAME[spec.dtype].numpy) or f"|V{dtypes.itemsize(spec.dtype)}"
-        pieces = source.stream(key, memoryview(bytearray(CHUNK_BYTES)))
+        pieces = source.stream(key, memoryview(bytearray(WRITE_BYTES)))
         size = spec.nbytes
     comment = b"" if spec.dtype in ("string", *_DESCRS) else spec.dtype.encode()
     header = header_bytes(descr, spec.shape)

@@ -26,7 +26,7 @@ from ckptkit.formats.tensor_bundle.source import Shards
 from ckptkit.formats.tensor_bundle.strings import encode_strings, parse_strings
 from ckptkit.formats.tensor_bundle.table_writer import encode_table
 from ckptkit.formats.wire import naming
-from ckptkit.model import CHUNK_BYTES, Contents, ObjectGraph, TensorSource, TensorSpec
+from ckptkit.model import WRITE_BYTES, Contents, ObjectGraph, TensorSource, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -176,7 +176,7 @@ class _Output:
         if spec.dtype == "string":
             self.add_strings(key, spec.shape, source.read_strings(spec.name))
         else:
-            buffer = memoryview(bytearray(min(CHUNK_BYTES, max(spec.nbytes, 1))))
+            buffer = memoryview(bytearray(min(WRITE_BYTES, max(spec.nbytes, 1))))
             self.add_pieces(key, spec, source.stream(spec.name, buffer))
 
     def add_pieces(self, key: bytes, spec: TensorSpec, pieces: Iterable[memoryview]) -> None:
@@ -239,8 +239,8 @@ class _Output:
 
 
 def _stored_pieces(storage: Storage, entry: BundleEntry) -> Iterator[memoryview]:
-    buffer = memoryview(bytearray(min(CHUNK_BYTES, entry.size)))
-    for at in range(entry.offset, entry.offset + entry.size, CHUNK_BYTES):
+    buffer = memoryview(bytearray(min(WRITE_BYTES, entry.size)))
+    for at in range(entry.offset, entry.offset + entry.size, WRITE_BYTES):
         piece = buffer[: min(len(buffer), entry.offset + entry.size - at)]
         storage.read_into(at, piece)
         yield piece
@@ -258,10 +258,10 @@ class _Whole:
         """The bytes of a part of tensor `spec`, in order."""
         if self._value is None or self._name != spec.name:
             self.close()
-            buffer = memoryview(bytearray(min(CHUNK_BYTES, max(spec.nbytes, 1))))
+            buffer = memoryview(bytearray(min(WRITE_BYTES, max(spec.nbytes, 1))))
             pieces = (bytes(piece) for piece in self._source.stream(spec.name, buffer))
             self._name, self._value = spec.name, hold(spec.name, spec.nbytes, pieces)
-        buffer = memoryview(bytearray(CHUNK_BYTES))
+        buffer = memoryview(bytearray(WRITE_BYTES))
         yield from part_pieces(part, spec.shape, dtypes.itemsize(spec.dtype), self._value.read_into, buffer)
 
     def close(self) -> None:
