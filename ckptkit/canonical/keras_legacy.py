@@ -46,10 +46,14 @@ def draft_legacy(contents: Contents, legacy: LegacyKeras) -> Draft:
             members += _group_members(group, node, dialects, facts)
         else:
             weightless.append((group.name, node.class_name if node else None))
-    members += _top_level(legacy.top_level, dialects)
+    counters = {key: without_output(name) for name, key in legacy.top_level if is_counter(without_output(name))}
+    members += _top_level([weight for weight in legacy.top_level if weight[1] not in counters], dialects)
     return Draft(
         members=tuple(members),
-        asides=tuple(_optimizer(contents, legacy, members, dialects)),
+        asides=(
+            *(Aside(key, name, "state") for key, name in counters.items()),
+            *_optimizer(contents, legacy, members, dialects),
+        ),
         order_source="stored",
         dialects=dialects,
         facts=facts,

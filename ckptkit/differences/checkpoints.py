@@ -75,6 +75,12 @@ def diff_checkpoints(
         swaps=find_swaps(a, b, pairs),
         layers=tuple(_layer_changes(counted)),
         totals=_totals(pairs, match),
+        others=frozenset(
+            each.name
+            for checkpoint, found in ((a, match.unexpected), (b, match.missing))
+            for each in found
+            if checkpoint.find(each.name).kind != "weight"
+        ),
     )
 
 

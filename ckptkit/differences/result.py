@@ -195,6 +195,7 @@ class Diff:
         swaps: layers or variables that hold each other's contents.
         layers: how much each layer changed, in the order of b.
         totals: counts.
+        others: names in `only_a` and `only_b` that are no weights: slots, state and metadata.
     """
 
     a: str
@@ -210,6 +211,7 @@ class Diff:
     swaps: tuple[Swap, ...]
     layers: tuple[LayerChange, ...]
     totals: Totals
+    others: frozenset[str] = frozenset()
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints; numbers that are not finite, and those that do not apply, are null."""

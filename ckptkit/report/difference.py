@@ -52,7 +52,8 @@ def show(diff: Diff, page: Page, *, everything: bool = False) -> None:
     _layers(diff, page, everything=everything)
     _transforms(diff, page, everything=everything)
     for side, path, found in (("a", diff.a, diff.only_a), ("b", diff.b, diff.only_b)):
-        _only(page, side, path, found, everything=everything)
+        weights = [each for each in found if everything or each.name not in diff.others]
+        _only(page, side, path, weights, len(found) - len(weights), everything=everything)
     _ambiguous(diff, page, everything=everything)
 
 
@@ -138,11 +139,17 @@ def _transforms(diff: Diff, page: Page, *, everything: bool) -> None:
     _cut(page, len(noted) - len(shown), "more pair")
 
 
-def _only(page: Page, side: str, path: str, found: Sequence[Unmatched], *, everything: bool) -> None:
-    if not found:
+def _only(page: Page, side: str, path: str, found: Sequence[Unmatched], others: int, *, everything: bool) -> None:
+    """What one side has alone; `others` is the number of slots and state variables that are counted and not listed."""
+    if not found and not others:
         return
     page.line()
-    page.paragraph(Styled(f"only in {side}:", "yellow"), f"{path} ({words.count(len(found), 'variable')})")
+    facts = [words.count(len(found), "variable")] if found else []
+    if others:
+        facts.append(
+            words.count(others, "slot or state variable", "slots and state variables") + " (--stat lists them)"
+        )
+    page.paragraph(Styled(f"only in {side}:", "yellow"), f"{path} ({', '.join(facts)})")
     shown = found if everything else found[:_FOLD]
     page.table(
         (Column(style="bold", wrap=True), Column(style="dim", wrap=True)),

@@ -43,7 +43,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def to_json(inspection: Inspection) -> dict[str, Any]:
-    """The plain data of `inspect --json`, fields as documented in `docs/commands/inspect.md`."""
+    """The plain data of `inspect --json`, fields as documented in `docs/inspect.md`."""
     spec = inspection.spec
     variables = []
     for variable in inspection.variables:
