@@ -1,7 +1,8 @@
 """What README and the documentation show is what happens.
 
 Every fenced `console` block is run: lines that begin with `$ ` are commands, the lines between them what they print
-(stdout and stderr together; a line `…` stands for any number of lines). Every `python` block is run too. Blocks of one
+(stdout and stderr together; a line `…` stands for any number of lines). Every `python` block is run too, and one that
+is headed `python file=NAME` is written to that file instead. Blocks of one
 page share a folder in which `fixtures` lies, and a page's Python blocks share their names.
 """
 
@@ -18,13 +19,14 @@ import pytest
 from tests.conftest import FIXTURES, ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
+_BLOCK = re.compile(r"^```(\w+(?: file=\S+)?)\n(.*?)^```$", re.M | re.S)
 _ANY = "…"
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
     """(language, text) of each fenced block that is run."""
-    return [(match[1], match[2]) for match in _BLOCK.finditer(page.read_text()) if match[1] in {"console", "python"}]
+    found = [(match[1], match[2]) for match in _BLOCK.finditer(page.read_text())]
+    return [(head, text) for head, text in found if head.split(" ")[0] in {"console", "python"}]
 
 
 def commands(block: str) -> list[tuple[str, list[str]]]:
@@ -67,6 +69,9 @@ def ids(page: Path) -> str:
 def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path, workplace: dict[str, str]) -> None:
     program: list[str] = []
     for language, text in blocks(page):
+        if language.startswith("python file="):
+            (tmp_path / language.partition("=")[2]).write_text(text)
+            continue
         if language == "python":
             program.append(text)
             done = subprocess.run(
@@ -87,7 +92,8 @@ def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path, workplace
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text()):
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
+    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", prose):
         assert (page.parent / target).exists(), target
 
 
