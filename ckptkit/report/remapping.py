@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ckptkit.plans import (
+    NO_SLOT,
     AddToBlock,
     Cast,
     Concat,
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 # Steps shown in full; a plan file has them all.
 _FOLD = 200
+
+# Names in a note.
+_LISTED = 8
 
 
 def show(result: Remapped, page: Page) -> None:
@@ -68,12 +72,19 @@ def show(result: Remapped, page: Page) -> None:
         page.line(
             Styled(f"  … and {words.count(len(plan.steps) - len(shown), 'more step')} (--plan-out has all)", "dim")
         )
+    doubtful: dict[str, list[str]] = {}
     for step in plan.steps:
         for doubt in step.doubts:
-            page.paragraph(Styled("note:", "yellow"), f"{step.target.name}: {doubt}")
-    if plan.missing:
-        page.paragraph(Styled("keeps the template's values:", "yellow"), words.listing(plan.missing, 8))
-    others = len(plan.kept) - len(plan.missing)
+            doubtful.setdefault(doubt, []).append(step.target.name)
+    for doubt, names in doubtful.items():
+        page.paragraph(Styled("note:", "yellow"), f"{words.listing(names, _LISTED)}: {doubt}")
+    missing = set(plan.missing)
+    if missing:
+        page.paragraph(Styled("keeps the template's values:", "yellow"), words.listing(plan.missing, _LISTED))
+    slotless = [kept.target for kept in plan.kept if kept.why == NO_SLOT]
+    if slotless:
+        page.paragraph(Styled("no slot in the source:", "yellow"), words.listing(slotless, _LISTED))
+    others = len(plan.kept) - len(missing) - len(slotless)
     if others:
         page.line(
             Styled(
@@ -82,7 +93,7 @@ def show(result: Remapped, page: Page) -> None:
             )
         )
     if plan.unexpected:
-        page.paragraph(Styled("left behind:", "yellow"), words.listing(plan.unexpected, 8))
+        page.paragraph(Styled("left behind:", "yellow"), words.listing(plan.unexpected, _LISTED))
     page.line()
     if result.output is None:
         page.line("nothing written (dry run)")

@@ -152,20 +152,25 @@ def _clean(cell: Cell) -> Cell:
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    """`text` in lines of at most `width` cells, broken at spaces, and inside a word only when it alone is too long."""
-    if cell_len(text) <= width:
-        return [text]
-    lines: list[str] = []
-    line = ""
-    for word in text.split(" "):
-        joined = f"{line} {word}" if line else word
-        if cell_len(joined) <= width:
-            line = joined
+    """`text` in lines of at most `width` cells: broken between the items of a list, else at spaces, else after a `/`."""
+    lines = [""]
+    for item in _separated(text, " · "):
+        if cell_len(lines[-1] + item.rstrip()) <= width:
+            lines[-1] += item
             continue
-        if line:
-            lines.append(line)
-        while cell_len(word) > width:
-            lines.append(word[:width])
-            word = word[width:]  # noqa: PLW2901
-        line = word
-    return [*lines, line]
+        if lines[-1]:
+            lines.append("")
+        for word in _separated(item, " "):
+            if lines[-1] and cell_len(lines[-1] + word.rstrip()) > width:
+                lines.append("")
+            lines[-1] += word
+            while cell_len(lines[-1].rstrip()) > width:
+                end = lines[-1].rfind("/", 0, width) + 1 or width  # what is as long as this is a name
+                lines[-1:] = [lines[-1][:end], lines[-1][end:]]
+    return [line.rstrip() for line in lines]
+
+
+def _separated(text: str, separator: str) -> list[str]:
+    """The parts of `text`, each but the last with the separator behind it."""
+    *parts, last = text.split(separator)
+    return [*(part + separator for part in parts), last]

@@ -16,6 +16,7 @@ from tests.benchmarks.measure import MIB, Run, run, show
 
 pytestmark = pytest.mark.benchmark
 
+
 def diff(a: Path, b: Path, *options: str) -> Run:
     return run(sys.executable, "-m", "ckptkit", "diff", a, b, "--json", *options)
 
