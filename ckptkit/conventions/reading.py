@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ckptkit.conventions.layout import Shape, parse_layout, solve
@@ -24,6 +25,9 @@ _FAMILIES = (("keras3", "keras2"), ("tf_layers", "rnn_cell", "slim", "sonnet1"))
 
 # The default of every cell that adds it (tensorflow rnn_cell, Sonnet 1).
 _FORGET_BIAS = "1.0"
+
+# A variable of which Keras 3's layout tells nothing but its place.
+_PLACE = re.compile(r"vars/[0-9]+")
 
 _AUTO_NUMBER = re.compile(r"_[0-9]{1,9}$")
 _WORD_START = re.compile("(.)([A-Z][a-z]+)")
@@ -161,10 +165,29 @@ def _candidates(dialect: str, words: tuple[tuple[str, str | None], ...]) -> Iter
     """Rows of the family that explain exactly these (word, role) pairs."""
     for row in _family(dialect) if words else ():
         vocabulary = _vocabulary(row)
-        suffixes = tuple(vocabulary.get(word) or vocabulary.get(role or "", "") for word, role in words)
+        named = tuple(vocabulary.get(word) or vocabulary.get(role or "", "") for word, role in words)
         required = {native.suffix for native in row.natives if native.kind == "weight" and not native.optional}
-        if all(suffixes) and len(set(suffixes)) == len(suffixes) and required <= set(suffixes):
-            yield _Candidate(row, suffixes)
+        for suffixes in _placed(row, words, named):
+            if all(suffixes) and len(set(suffixes)) == len(suffixes) and required <= set(suffixes):
+                yield _Candidate(row, suffixes)
+
+
+def _placed(row: Row, words: tuple[tuple[str, str | None], ...], named: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """`named`, or where Keras 3 stores one variable by its place alone (`vars/0`), all that it could be in that place.
+
+    A normalisation without its scale and one without its centre look alike in a file without an architecture.
+    """
+    places = [index for index, suffix in enumerate(named) if not suffix]
+    if len(places) != 1 or not _PLACE.fullmatch(words[places[0]][0]):
+        yield named
+        return
+    order = [native.suffix for native in row.natives if native.kind == "weight"]
+    before, after = named[: places[0]], named[places[0] + 1 :]
+    for suffix in order:
+        suffixes = (*before, suffix, *after)
+        ranks = [order.index(each) for each in suffixes]
+        if all(one < other for one, other in pairwise(ranks)):
+            yield suffixes
 
 
 def _likeliest(candidates: Iterable[_Candidate], kind: str | None, decided: bool, scope: str) -> list[_Candidate]:

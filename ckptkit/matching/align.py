@@ -32,7 +32,7 @@ class Alignment:
 
     Attributes:
         pairs: in every best alignment.
-        moved: the only ones of their class in the stretch between two pairs, in another order than their neighbours.
+        moved: the only ones of their class in the stretch between two pairs, or in all, in another order than others.
         ties: groups of equal elements that fit each other in more than one way.
     """
 
@@ -79,8 +79,17 @@ def align(a: Sequence[int], b: Sequence[int], fixed: Sequence[_Edge] = ()) -> Al
             stretches.extend((*stretch, depth + 1) for stretch in _cut(left, right, anchors))
         else:
             _leave(a, b, left, right, found)
+    _pair_across(a, b, fixed, found)
     found.pairs.sort()
     return found
+
+
+def _pair_across(a: Sequence[int], b: Sequence[int], fixed: Sequence[_Edge], found: Alignment) -> None:
+    """The only two of a class in all, which stand in different stretches, have moved."""
+    known = [*fixed, *found.pairs, *found.moved]
+    done_a, done_b = {i for i, _ in known}, {j for _, j in known}
+    alone = _unique(a, b, [i for i, c in enumerate(a) if c >= 0], [j for j, c in enumerate(b) if c >= 0])
+    found.moved.extend((i, j) for i, j in alone if i not in done_a and j not in done_b)
 
 
 def essential(pairs: Sequence[_Edge]) -> list[_Edge]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 
@@ -84,8 +85,26 @@ def align_sides(
 ) -> Alignment:
     """Align the units on their classes, around the pairs in `fixed`, as far as either side's order can be trusted."""
     if draft.a.recorded and draft.b.recorded:
-        return align(*numbers, fixed)
+        return _with_numbered(draft, numbers, align(*numbers, fixed))
     return _by_class(draft, numbers, fixed)
+
+
+def _with_numbered(draft: Draft, numbers: tuple[Sequence[int], Sequence[int]], found: Alignment) -> Alignment:
+    """Pair ties that are a whole class, equally many and numbered on both sides, in the order of their numbers.
+
+    Others stand between them in another way: a module lists its convolutions, then its normalisations, where a model
+    lists them in turn. Which comes first among themselves both sides say.
+    """
+    counts = Counter(numbers[0]), Counter(numbers[1])
+    ties, found.ties = found.ties, []
+    for group_a, group_b in ties:
+        number = numbers[0][group_a[0]]
+        whole = len(group_a) == len(group_b) == counts[0][number] == counts[1][number]
+        if whole and _numbered(group_a, draft.paths_a) and _numbered(group_b, draft.paths_b):
+            found.moved.extend(zip(group_a, group_b, strict=True))
+        else:
+            found.ties.append((group_a, group_b))
+    return found
 
 
 def _by_class(
@@ -116,13 +135,11 @@ def _by_class(
 
 def _ordered(side: Side, group: list[int], paths: Sequence[LayerPath]) -> bool:
     """Whether the order among these units is more than the alphabet's: recorded, or counters of one name that rise."""
-    if side.recorded:
-        return True
-    bases = {paths[index].bases for index in group}
+    return side.recorded or (side.order_source == "natural" and _numbered(group, paths))
+
+
+def _numbered(group: list[int], paths: Sequence[LayerPath]) -> bool:
+    """Whether these units are called alike but for counters, which rise in the order of the units."""
     counters = [paths[index].counters for index in group]
-    return (
-        side.order_source == "natural"
-        and len(bases) == 1
-        and Counter(counters).most_common(1)[0][1] == 1
-        and (sorted(counters) == counters)
-    )
+    rising = all(one < other for one, other in itertools.pairwise(counters))
+    return rising and len({paths[index].bases for index in group}) == 1

@@ -58,18 +58,35 @@ def compare_units(a: Unit, b: Unit) -> Fit | Misfit:
         return Misfit(f"another dtype {', '.join(sorted({variable.dtype for variable in a.weights}))}")
     if not (a.forms and b.forms):
         return _compare_plain(a, b)
-    best: tuple[tuple[bool, int, int], Fit] | None = None
+    fits: list[tuple[tuple[bool, int, int], Fit]] = []
     why = ""
     for rank_a, form_a in enumerate(a.forms[:_MAX_FORMS]):
         for rank_b, form_b in enumerate(b.forms[:_MAX_FORMS]):
             found = _compare_forms(form_a, form_b)
             if isinstance(found, Misfit):
                 why = why or found.why
-                continue
-            cost = (found.absent > 0, rank_a + rank_b, int(found.forms is not None))
-            if best is None or cost < best[0]:
-                best = (cost, found)
-    return best[1] if best is not None else Misfit(why)
+            else:
+                fits.append(((found.absent > 0, rank_a + rank_b, int(found.forms is not None)), found))
+    if not fits:
+        return Misfit(why)
+    best = min(fits, key=lambda fit: fit[0])[1]
+    rivals = [role for _, fit in fits if best.absent and fit.absent for role in _undecided(best, fit)]
+    return Misfit(f"undecided which part it has: {', '.join(dict.fromkeys(rivals))}") if rivals else best
+
+
+def _undecided(one: Fit, other: Fit) -> list[str]:
+    """Roles that one reading by a row has and another reading of the same layer by the same row has not.
+
+    Where nothing is absent on either side the target tells which it is; where something is, taking one would be luck.
+    """
+    if one.forms is None or other.forms is None:
+        return []
+    return [
+        role
+        for first, second in zip(one.forms, other.forms, strict=True)
+        if first.row == second.row
+        for role in sorted(parts_of(first).keys() ^ parts_of(second).keys())
+    ]
 
 
 def _same_reading(a: Unit, b: Unit) -> bool:

@@ -12,6 +12,7 @@ from ckptkit.planner.refusal import refuse_ambiguous, refuse_missing, refuse_une
 from ckptkit.planner.relayout import Relayout
 from ckptkit.planner.sides import Side, side_of
 from ckptkit.plans import (
+    NO_SLOT,
     AddToBlock,
     Cast,
     Kept,
@@ -70,14 +71,18 @@ def make_plan(
             what, with the nearest candidates and why they were turned down.
     """
     refuse_ambiguous(match.ambiguous, source, target)
-    if not allow_missing:
-        refuse_missing(match.missing, match.unexpected, source, target)
-    if not allow_unexpected:
-        refuse_unexpected(match.unexpected, source, target)
     sources = {variable.name: variable for variable in source.variables}
     targets = {variable.name: variable for variable in target.variables}
+    # Slots and state are moved where they can be, if asked for, and refuse nothing.
+    others = {variable.name for variable in (*source.variables, *target.variables) if variable.kind != "weight"}
+    missing = [item for item in match.missing if item.name not in others]
+    unexpected = [item for item in match.unexpected if item.name not in others]
+    if not allow_missing:
+        refuse_missing(missing, unexpected, source, target)
+    if not allow_unexpected:
+        refuse_unexpected(unexpected, source, target)
     steps: dict[str, Step] = {}
-    left_behind = [item.name for item in match.unexpected]
+    left_behind = [item.name for item in unexpected]
     used: set[str] = set()
     for pair in match.pairs:
         outcome = _plan_pair(pair, sources, targets, allow_unexpected=allow_unexpected)
@@ -107,7 +112,7 @@ def _why_kept(variable: Variable, *, slots: bool) -> str:
     if variable.kind == "weight":
         return "the source has no weight for it"
     if variable.kind == "slot" and slots:
-        return "the source has no slot for it"
+        return NO_SLOT
     return f"{variable.kind} of the template"
 
 

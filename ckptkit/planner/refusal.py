@@ -12,8 +12,8 @@ from ckptkit.errors import RefusedError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ckptkit.matching.result import Ambiguous, Unmatched
-    from ckptkit.model import CheckpointSpec, Layer, Variable
+    from ckptkit.matching.result import Ambiguous, Candidate, Unmatched
+    from ckptkit.model import CheckpointSpec, Form, Layer, Variable
 
 _KEEP = "Keep the template's values with --allow-missing, or name one with --rename."
 _LEAVE = "Leave it behind with --allow-unexpected, or name its place with --rename."
@@ -58,7 +58,7 @@ def _lost(unexpected: Sequence[Unmatched], source: CheckpointSpec) -> str:
 def _in_the_way(sources: Sequence[Layer], targets: Sequence[Layer]) -> str:
     """Why two layers of one kind cannot hold each other's weights, where it is the maths and not a shape."""
     for target, source in product(targets, sources):
-        if not (target.forms and source.forms) or target.forms[0].kind != source.forms[0].kind:
+        if not (target.forms and source.forms) or not _alike(source.forms[0], target.forms[0]):
             continue
         for layer in (source, target):
             lost = by_id(layer.forms[0].row).lost
@@ -70,6 +70,11 @@ def _in_the_way(sources: Sequence[Layer], targets: Sequence[Layer]) -> str:
             if known.get(key, value) != value:
                 return f": {source.name} computes {key}={known[key]}, {target.name} {option}"
     return ""
+
+
+def _alike(one: Form, other: Form) -> bool:
+    """Whether two readings are of one kind and of one size, by the part that the kind is known by: its kernel."""
+    return one.kind == other.kind and one.parts[:1] == other.parts[:1]
 
 
 def refuse_ambiguous(ambiguous: Sequence[Ambiguous], source: CheckpointSpec, target: CheckpointSpec) -> None:
@@ -90,10 +95,16 @@ def _named(items: Sequence[Unmatched], own: CheckpointSpec, other: CheckpointSpe
     theirs = {variable.name: variable for variable in other.variables}
     shown = []
     for item in items[:_SHOWN]:
-        nearest = "; ".join(f"{_shaped(near.name, theirs)}, {near.why}" for near in item.nearest)
+        nearest = "; ".join(_turned_down(near, theirs) for near in item.nearest)
         shown.append(_shaped(item.name, ours) + (f" (nearest: {nearest})" if nearest else ""))
     more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
     return ", ".join(shown) + more
+
+
+def _turned_down(near: Candidate, variables: Mapping[str, Variable]) -> str:
+    """`cls/kernel [128, 10], another shape`: the shape stands there once."""
+    shaped = _shaped(near.name, variables)
+    return f"{shaped}, {near.why.removesuffix(shaped.removeprefix(near.name))}"
 
 
 def _shaped(name: str, variables: Mapping[str, Variable]) -> str:

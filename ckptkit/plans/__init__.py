@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ckptkit.plans.document import Kept, Plan, Step, check_plan
+from ckptkit.plans.document import NO_SLOT, Kept, Plan, Step, check_plan
 from ckptkit.plans.inverse import inverse
 from ckptkit.plans.ops import (
     AddToBlock,
@@ -26,6 +26,7 @@ from ckptkit.plans.ops import (
 from ckptkit.plans.text import SCHEMA, encode_op, encode_plan, parse_plan
 
 __all__ = [
+    "NO_SLOT",
     "SCHEMA",
     "AddToBlock",
     "Cast",

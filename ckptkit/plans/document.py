@@ -30,6 +30,10 @@ class Step:
     copies: tuple[Op, ...] = ()
 
 
+# Why a slot keeps the template's value although slots were asked for.
+NO_SLOT = "the source has no slot for it"
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A target variable that keeps the template's value, and why."""

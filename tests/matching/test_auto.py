@@ -23,14 +23,25 @@ def test_equal_names_are_enough() -> None:
     assert set(evidence(found).values()) == {("name",)}
 
 
-@pytest.mark.parametrize("names", [("query", "key", "value"), ("dense", "dense_1", "dense_2")])
-def test_names_win_against_the_order_and_say_so(names) -> None:
+def test_names_that_a_user_gave_win_against_the_order_and_say_so() -> None:
+    names = ("query", "key", "value")
     a = spec(*[dense(name, 4, 4) for name in names])
     b = spec(*[dense(name, 4, 4) for name in reversed(names)])
     pairs, found = auto_pairs(a, b)
     assert pairs == {name: name for name in names}
     doubtful = ("name (order disagrees)",)
     assert evidence(found) == {names[0]: doubtful, names[1]: ("name",), names[2]: doubtful}
+
+
+def test_names_that_a_counter_gave_do_not() -> None:
+    names = ("dense", "dense_1", "dense_2")
+    a = spec(*[dense(name, 4, 4) for name in names])
+    b = spec(*[dense(name, 4, 4) for name in reversed(names)])
+    pairs, found = auto_pairs(a, b)
+    assert pairs == {"dense_1": "dense_1"}
+    (tie,) = found.ambiguous
+    assert set(tie.source) == set(tie.target) == {"dense/kernel", "dense/bias", "dense_2/kernel", "dense_2/bias"}
+    assert "the order says one thing and the names another" in tie.why
 
 
 def test_another_place_among_unlike_layers_is_no_doubt() -> None:
