@@ -171,14 +171,13 @@ def _every_call(source: Path, folder: Path, name: str, fault: str) -> Iterator[s
         fast = ["--seccomp-bpf"] if fault.startswith("error") else []
         strace = ("strace", "-f", "-qq", *fast, "-o", str(log), "-e", f"trace={_WRITES}", "-e", inject)
         yield _convert(source, folder / name, before=strace)
-        if "INJECTED" not in log.read_text() and "SIG" not in log.read_text():
+        calls = log.read_text().replace("SIGCHLD", "")  # a child of h5py's own, when it is imported
+        if "INJECTED" not in calls and "SIG" not in calls:
             return
     pytest.fail("the conversion never came through")
 
 
-_exhaustive = pytest.mark.parametrize(
-    "name", ["out.npz", *(pytest.param(n, marks=pytest.mark.slow) for n in OUTPUTS[1:])]
-)
+_exhaustive = pytest.mark.parametrize("name", OUTPUTS)
 
 
 @_exhaustive
