@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from ckptkit import frameworks
 from ckptkit.api.moving import remap
-from ckptkit.errors import ModelError
+from ckptkit.api.opening import open  # noqa: A004
+from ckptkit.errors import ModelError, RefusedError
 
 if TYPE_CHECKING:
     import os
@@ -62,7 +63,8 @@ def load_into(
         allow_unexpected: as for `remap`.
 
     Raises:
-        ModelError: not a model, or not built; or its own loader refuses. Its values are then what they were.
+        ModelError: not a model, or not built; or its own saver leaves variables out, or its loader refuses. Its values
+            are then what they were.
         RefusedError: the match is not complete.
         CkptkitError: the checkpoint cannot be read.
     """
@@ -79,10 +81,16 @@ def load_into(
     with tempfile.TemporaryDirectory(prefix="ckptkit-") as folder:
         template = frameworks.save(model, framework, str(Path(folder) / "template"))
         filled = str(Path(folder) / "filled") + template.removeprefix(str(Path(folder) / "template"))
-        done = remap(
-            path, template, filled, by=by, rename=rename, fan_out=fan_out, assume=assume, allow_missing=allow_missing,
-            allow_unexpected=allow_unexpected,
-        )  # fmt: skip
+        _check_complete(template, len(variables))
+        try:
+            done = remap(
+                path, template, filled, by=by, rename=rename, fan_out=fan_out, assume=assume,
+                allow_missing=allow_missing, allow_unexpected=allow_unexpected,
+            )  # fmt: skip
+        except RefusedError as error:
+            # The template is nothing that the caller knows of.
+            error.problem = error.problem.replace(template, "the model")
+            raise
         before = [variable.numpy() for variable in variables]
         try:
             frameworks.load(model, filled)
@@ -95,3 +103,14 @@ def load_into(
         tuple(kept.target for kept in done.plan.kept),
         done.plan.unexpected,
     )
+
+
+def _check_complete(template: str, count: int) -> None:
+    """Raise unless a model's own saver has written all of its `count` variables: others would keep what they hold."""
+    with open(template) as saved:
+        held = sum(variable.kind in ("weight", "state") for variable in saved.spec.variables)
+    if held < count:
+        raise ModelError(
+            f"its own saver leaves out {count - held} of the model's {count} variables",
+            hint="`ckptkit audit` says which, and why.",
+        )

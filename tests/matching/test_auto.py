@@ -122,6 +122,32 @@ def test_shifted_automatic_names_of_unlike_shapes_go_by_order() -> None:
     assert auto_pairs(a, b)[0] == {f"dense_{i}": f"dense_{i + 1}" for i in range(3)}
 
 
+def test_shifted_automatic_names_of_several_classes_go_by_order() -> None:
+    """`dense_3` is on both sides, the last of one class here and the first of the other there."""
+    sizes = [(4, 4), (4, 4), (4, 4), (4, 3)]
+    a = spec(*[dense(f"dense_{i}", *size) for i, size in enumerate(sizes)])
+    b = spec(*[dense(f"dense_{i + 1}", *size) for i, size in enumerate(sizes)])
+    assert auto_pairs(a, b)[0] == {f"dense_{i}": f"dense_{i + 1}" for i in range(4)}
+
+
+def test_the_only_ones_of_their_class_are_paired_across_a_name() -> None:
+    a = spec(dense("norm", 2, 2), dense("dense", 7, 5), dense("dense_1", 6, 7))
+    b = spec(dense("body", 6, 7), dense("head", 7, 5), dense("norm", 2, 2))
+    pairs, found = auto_pairs(a, b)
+    assert pairs == {"norm": "norm", "dense": "head", "dense_1": "body"}
+    assert evidence(found)["body"] == ("shape", "order (another place)")
+
+
+def test_whole_classes_that_both_sides_number_are_paired_whatever_stands_between() -> None:
+    """A module lists its convolutions and then its normalisations, a model lists them in turn."""
+    a = spec(dense("convs/0", 3, 4), dense("convs/1", 4, 4), dense("norms/0", 2, 2), dense("norms/1", 2, 2))
+    b = spec(dense("conv", 3, 4), dense("norm", 2, 2), dense("conv_1", 4, 4), dense("norm_1", 2, 2))
+    assert auto_pairs(a, b)[0] == {"convs/0": "conv", "convs/1": "conv_1", "norms/0": "norm", "norms/1": "norm_1"}
+    unnumbered = spec(dense("conv", 3, 4), dense("first", 2, 2), dense("conv_1", 4, 4), dense("second", 2, 2))
+    (tie,) = auto_pairs(a, unnumbered)[1].ambiguous
+    assert set(tie.target) == {"first/kernel", "first/bias", "second/kernel", "second/bias"}
+
+
 def test_names_of_one_side_among_the_others() -> None:
     a = spec(dense("dense", 4, 4), dense("dense_1", 4, 4))
     b = spec(dense("dense", 4, 4), dense("dense_1", 4, 4), dense("dense_2", 4, 4))
