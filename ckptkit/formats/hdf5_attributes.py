@@ -127,7 +127,8 @@ class Attributes:
             return None
         datatype, space, data = self._bodies[name]
         try:
-            return hdf5_types.parse_type(datatype), hdf5_messages.parse_extent(self._file, space), data
+            with self._file.parsing():
+                return hdf5_types.parse_type(datatype), hdf5_messages.parse_extent(self._file, space), data
         except CkptkitError as error:
             error.path, error.key = self._file.name, name
             raise
@@ -135,7 +136,8 @@ class Attributes:
 
 def read_attributes(file: Hdf5File, address: int) -> Attributes:
     """The attributes of the object whose header is at `address`."""
-    return Attributes(file, read_header(file, address))
+    with file.parsing():
+        return Attributes(file, read_header(file, address))
 
 
 def _unpadded(item: bytes, padding: int) -> bytes:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import struct
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ckptkit.errors import FormatError, LimitError, UnsupportedError
 from ckptkit.formats.storage import Storage, check_range, read
@@ -142,6 +144,17 @@ class Hdf5File:
         if len(data) < 4 or lookup3(body) != int.from_bytes(data[-4:], "little"):
             raise self.broken(f"the checksum of {what} does not match")
         return body
+
+    @contextmanager
+    def parsing(self) -> Iterator[None]:
+        """For blocks that take structures apart: one shorter than what it says of itself is a broken one.
+
+        The parsers index into a structure's bytes without asking for its length before each field.
+        """
+        try:
+            yield
+        except (IndexError, struct.error) as error:
+            raise self.broken("a structure of the file is cut short") from error
 
     def broken(self, problem: str, *, expected: object = None, found: object = None) -> FormatError:
         """The error for bytes that are not what the specification wants, for the caller to raise."""

@@ -166,12 +166,13 @@ class Hdf5Source:
     def _index(self, dataset: Dataset) -> dict[tuple[int, ...], StoredChunk]:
         index = self._indexes.get(dataset.key)
         if index is None:
-            index = self._indexes[dataset.key] = read_chunk_index(self._file, dataset)
+            with self._file.parsing():
+                index = self._indexes[dataset.key] = read_chunk_index(self._file, dataset)
         return index
 
     def _strings_of_any_length(self, key: str, references: bytes) -> list[bytes]:
         strings, left = [], INFLATED_FLOOR_BYTES
-        with self._lock:
+        with self._lock, self._file.parsing():
             for item in GlobalHeaps(self._file).strings(references):
                 left -= len(item)
                 if left < 0:

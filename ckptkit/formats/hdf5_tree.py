@@ -94,7 +94,8 @@ def read_tree(file: Hdf5File) -> Tree:
     """
     walk = _Walk(file)
     try:
-        walk.run()
+        with file.parsing():
+            walk.run()
     except CkptkitError as error:
         error.path, error.key = error.path or file.name, error.key or text(walk.at) or None
         raise

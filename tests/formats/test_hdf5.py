@@ -23,7 +23,8 @@ from ckptkit import dtypes
 from ckptkit.errors import ChecksumError, CkptkitError, FormatError, LimitError, NotFoundError
 from ckptkit.formats import hdf5_chunks
 from ckptkit.formats.hdf5 import open_hdf5
-from ckptkit.formats.hdf5_file import lookup3
+from ckptkit.formats.hdf5_file import Hdf5File, lookup3
+from ckptkit.formats.hdf5_messages import parse_layout
 from ckptkit.formats.keras_archive import open_keras_archive
 from ckptkit.formats.keras_v3 import open_sharded
 from ckptkit.formats.storage import open_storage
@@ -619,3 +620,12 @@ def test_real_files_give_what_the_reference_readers_gave(corpus: Path) -> None:
         source.close()
         checked += 1
     assert checked > 50
+
+
+@pytest.mark.parametrize("body", [b"\x01", b"\x02", b"\x01\x03", b"\x02\x01\x01\0\0\0\0\0"])
+def test_a_layout_message_shorter_than_its_version_wants(body: bytes, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["a"] = np.zeros(3)
+    parsed = Hdf5File(open_storage(tmp_path / "x.h5"))
+    with pytest.raises(FormatError), parsed.parsing():
+        parse_layout(parsed, body)

@@ -95,8 +95,10 @@ def _alarm(signum: int, frame: FrameType | None) -> None:
     raise _TooLongError
 
 
-def fuzz(target: Target, seconds: float, seed: int) -> tuple[int, int, list[tuple[bytes, str]]]:
-    """Fuzz one target for a time; (inputs tried, inputs kept, finds with their reports)."""
+def fuzz(
+    target: Target, seconds: float, seed: int, most: float = float("inf")
+) -> tuple[int, int, list[tuple[bytes, str]]]:
+    """Fuzz one target for a time, or `most` inputs; (inputs tried, inputs kept, finds with their reports)."""
     rng = random.Random(seed)
     pool = target.seeds()
     known: set[tuple[CodeType, int]] = set()
@@ -106,7 +108,7 @@ def fuzz(target: Target, seconds: float, seed: int) -> tuple[int, int, list[tupl
     tried = 0
     previous = signal.signal(signal.SIGALRM, _alarm)
     try:
-        while time.monotonic() < until:
+        while tried < most and time.monotonic() < until:
             data = fresh.pop() if fresh else mutate(rng.choice(pool[-50:] if rng.random() < 0.5 else pool), pool, rng)
             tried += 1
             signal.setitimer(signal.ITIMER_REAL, _SECONDS_AN_INPUT)
@@ -141,6 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; all without one")
     parser.add_argument("--seconds", type=float, default=60, help="for all targets together")
+    parser.add_argument("--inputs", type=int, default=None, help="at most so many for each target")
     parser.add_argument(
         "--seed", type=int, default=None, help="of the random numbers; another one each time without it"
     )
@@ -154,7 +157,8 @@ def main(arguments: list[str] | None = None) -> int:
     seed = random.SystemRandom().randrange(1 << 32) if options.seed is None else options.seed
     found = 0
     for name in names:
-        tried, kept, finds = fuzz(TARGETS[name], options.seconds / len(names), seed)
+        most = options.inputs or float("inf")
+        tried, kept, finds = fuzz(TARGETS[name], options.seconds / len(names), seed, most)
         print(f"{name}: {tried} inputs, {kept} kept, {len(finds)} finds (seed {seed})", flush=True)
         for data, report in finds:
             options.save.mkdir(parents=True, exist_ok=True)
