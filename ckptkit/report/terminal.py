@@ -8,17 +8,20 @@ seconds.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import IO, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 from rich.cells import cell_len
-from rich.console import Console
-from rich.style import Style
 
 from ckptkit.errors import printable
+
+if TYPE_CHECKING:
+    from rich.color import ColorSystem
+    from rich.style import Style
 
 # In a pipe nothing is wrapped: a line is a record there, and `grep` should find it whole.
 _UNWRAPPED = 1 << 20
@@ -59,9 +62,15 @@ class Page:
 
     def __init__(self, stream: IO[str] | None = None) -> None:
         self._stream = stream or sys.stdout
-        console = Console(file=self._stream, highlight=False)
-        self._colours = console._color_system if console.is_terminal and not console.no_color else None
-        self.width = console.width if console.is_terminal else _UNWRAPPED
+        self._colours: ColorSystem | None = None
+        self.width = _UNWRAPPED
+        if self._stream.isatty() or os.environ.get("FORCE_COLOR"):
+            from rich.console import Console  # a tenth of the time that listing a small file into a pipe takes
+
+            console = Console(file=self._stream, highlight=False)
+            if console.is_terminal:
+                self._colours = None if console.no_color else console._color_system
+                self.width = console.width
 
     def line(self, *cells: Cell) -> None:
         """One line made of `cells`, as long as they are."""
@@ -135,6 +144,8 @@ class Page:
 
 @cache
 def _parsed(style: str) -> Style:
+    from rich.style import Style
+
     return Style.parse(style)
 
 
