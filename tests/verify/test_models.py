@@ -218,6 +218,21 @@ def test_emulation_rounds_as_numpy_does(fw) -> None:
     assert np.abs(emulated.numpy() - (x @ weight.numpy() + 1.0)).max() > 1e-3
 
 
+def test_what_xla_cannot_compile_is_emulated_all_the_same(fw) -> None:
+    from ckptkit.verification.emulate import emulate_tpu
+
+    tf = fw.tf
+    weight = tf.Variable(np.random.default_rng(0).standard_normal((6, 4)).astype("f"))
+
+    def count_and_multiply(x):
+        return tf.strings.length(tf.strings.as_string(x[:, 0])), tf.matmul(x, weight)
+
+    function = tf.function(count_and_multiply).get_concrete_function(tf.TensorSpec([3, 6]))
+    lengths, product = emulate_tpu(function)(tf.constant(np.ones((3, 6), "f") / 3))
+    assert lengths.numpy().tolist() == [8, 8, 8]
+    assert product.shape == (3, 4)
+
+
 def test_emulation_reaches_into_loops(fw) -> None:
     from ckptkit.verification.emulate import emulate_tpu
 
