@@ -6,6 +6,7 @@ by the file's restore ops, and a graph whose needed part holds ops that reach ou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from ckptkit.errors import FormatError, LimitError, ModelError, NotFoundError, U
 from ckptkit.references import describe
 from ckptkit.verification.devices import Device, run_on
 from ckptkit.verification.inputs import InputSpec
-from ckptkit.verification.live_models import lookup_limit
+from ckptkit.verification.live_models import dimensions, lookup_limit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +75,7 @@ class GraphRunner:
         limit = lookup_limit(whole)
         self.inputs = tuple(
             InputSpec(
-                tensor.op.name, tuple(tensor.shape.as_list()) if tensor.shape.rank is not None else (None,),
+                tensor.op.name, dimensions(tensor.shape),
                 tensor.dtype.base_dtype.name, limit,
             )
             for tensor in self._inputs
@@ -186,8 +187,11 @@ def _tensor_name(graph: Any, meta: str, output: str) -> str:
         raise NotFoundError("no such tensor in the graph", path=meta, key=output, hint=hint) from error
 
 
-# Scopes whose ops serve training and saving; nothing in them is what a model is for.
-_SERVICE = ("save", "gradients", "report_uninitialized", "init", "train", "optimizer", "Adam", "global_step")
+# Scopes that TensorFlow itself makes for training and saving; nothing in them is what a model is for.
+_SERVICE = re.compile(r"(?:save|gradients|report_uninitialized_\w+|init|train|global_step)(?:_\d+)?")
+
+# Ops that change a variable; an optimizer's stand at the end of a training graph, in a scope of any name.
+_UPDATES = ("Apply", "Assign", "ResourceApply", "ResourceScatter", "Scatter", "SparseApply")
 
 
 def _find_outputs(graph: Any, meta: str) -> list[str]:
@@ -203,7 +207,9 @@ def _find_outputs(graph: Any, meta: str) -> list[str]:
     ends = [
         tensor.name
         for op in graph.get_operations()
-        if op.name in dependent and op.type not in _PLACEHOLDERS and not op.name.split("/")[0].startswith(_SERVICE)
+        if op.name in dependent
+        and not op.type.startswith((*_PLACEHOLDERS, *_UPDATES))
+        and not _SERVICE.fullmatch(op.name.split("/")[0])
         for tensor in op.outputs
         if tensor.dtype.is_floating and not tensor.consumers()
     ]
@@ -257,7 +263,7 @@ class SignatureRunner:
         self._names = sorted(specs)
         limit = lookup_limit(self._signature.graph)
         self.inputs = tuple(
-            InputSpec(name, tuple(specs[name].shape.as_list()), specs[name].dtype.name, limit) for name in self._names
+            InputSpec(name, dimensions(specs[name].shape), specs[name].dtype.name, limit) for name in self._names
         )
         found = sorted(self._signature.structured_outputs)
         if output is not None and output not in found:

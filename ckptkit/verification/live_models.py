@@ -137,6 +137,11 @@ class LiveRunner:
         return self._call(*(tf.constant(array) for array in arrays))
 
 
+def dimensions(shape: Any) -> tuple[int | None, ...]:
+    """A `TensorShape` as plain sizes; one of unknown rank takes a batch of numbers."""
+    return (None,) if shape.rank is None else tuple(shape.as_list())
+
+
 def lookup_limit(graph: Any) -> int | None:
     """Rows of the smallest table that a graph looks up, or None when it looks nothing up."""
     rows = []
