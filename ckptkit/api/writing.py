@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
@@ -51,11 +52,13 @@ class _Counted:
         self._progress = progress
         self._total = total
         self._done = 0
+        self._lock = threading.Lock()
 
     def stream(self, key: str, buffer: memoryview) -> Iterator[memoryview]:
         for piece in self._source.stream(key, buffer):
-            self._done += len(piece)
-            self._progress(self._done, self._total)
+            with self._lock:  # writers may stream several tensors at once
+                self._done += len(piece)
+                self._progress(self._done, self._total)
             yield piece
 
     def read_into(self, key: str, offset: int, buffer: memoryview) -> None:

@@ -7,10 +7,9 @@ piece (compressed chunks); such a template has passed our own reader first.
 from __future__ import annotations
 
 import math
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -19,11 +18,9 @@ from h5py import h5d, h5p, h5s, h5t
 from ckptkit import dtypes
 from ckptkit.errors import UnsupportedError, WriteError
 from ckptkit.formats.hdf5_chunks import boxes
-from ckptkit.formats.hdf5_file import Hdf5File
-from ckptkit.formats.hdf5_tree import read_tree
+from ckptkit.formats.hdf5_fill import fill
 from ckptkit.formats.output import writing
-from ckptkit.formats.storage import open_storage
-from ckptkit.model import CHUNK_BYTES, WRITE_BYTES, StoredTensor, TensorSource
+from ckptkit.model import CHUNK_BYTES, StoredTensor, TensorSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -81,24 +78,6 @@ def write_file(path: str, groups: Iterable[NewGroup], source: TensorSource) -> N
     fill(path, keys, source)
 
 
-def fill(path: str, keys: Iterable[str], source: TensorSource) -> None:
-    """Overwrite the elements of existing tensors of the file `path` with those of `source`, in bounded memory."""
-    with closing(open_storage(path)) as storage:
-        datasets = read_tree(Hdf5File(storage)).datasets
-    rest = []
-    with writing(path), Path(path).open("r+b") as file:
-        for key in keys:
-            dataset = datasets[key]
-            if dataset.type.dtype == "string" or (dataset.offset is None and dataset.nbytes):
-                rest.append(dataset)
-            else:
-                _write_piece(file, dataset, source)
-    if rest:
-        with library(path), h5py.File(path, "r+") as opened:
-            for dataset in rest:
-                _write_by_library(opened, dataset, source)
-
-
 @contextmanager
 def library(path: str) -> Iterator[None]:
     """Turn what h5py raises in the block, which writes `path`, into a `WriteError`."""
@@ -128,18 +107,7 @@ def _create(file: h5py.File, tensor: StoredTensor) -> None:
         made.attrs["dtype"] = tensor.dtype
 
 
-def _write_piece(file: IO[bytes], dataset: Dataset, source: TensorSource) -> None:
-    """Stream a tensor to where it lies."""
-    file.seek(dataset.offset or 0)
-    for piece in source.stream(dataset.key, memoryview(bytearray(min(WRITE_BYTES, dataset.nbytes or 1)))):
-        if dataset.type.swapped:
-            width = dataset.type.itemsize // dataset.type.parts
-            file.write(np.frombuffer(piece, f"u{width}").byteswap())
-        else:
-            file.write(piece)
-
-
-def _write_by_library(file: h5py.File, dataset: Dataset, source: TensorSource) -> None:
+def write_by_library(file: h5py.File, dataset: Dataset, source: TensorSource) -> None:
     """Write strings, or a tensor in chunks, slab by slab."""
     target = file[dataset.key]
     if dataset.type.dtype == "string":

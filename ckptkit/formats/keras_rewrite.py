@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from ckptkit.errors import NotFoundError, RefusedError, UnsupportedError
 from ckptkit.formats.hdf5_file import Hdf5File, find_signature
+from ckptkit.formats.hdf5_fill import fill
 from ckptkit.formats.hdf5_limits import inflated_limit, judged
 from ckptkit.formats.hdf5_tree import read_tree
-from ckptkit.formats.hdf5_write import fill
 from ckptkit.formats.keras_archive import WEIGHTS
 from ckptkit.formats.keras_v3 import read_weight_map, shard_name, write_index
 from ckptkit.formats.output import writing

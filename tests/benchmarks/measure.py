@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.conftest import ROOT
 
@@ -22,11 +23,13 @@ class Run:
     code: int
 
 
-def run(*command: object) -> Run:
-    """Best of `ROUNDS`, after one that warms the page cache; all have to end alike."""
+def run(*command: object, output: Path | None = None) -> Run:
+    """Best of `ROUNDS`, after one that warms the page cache; all have to end alike. `output` is removed before each."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     found = []
     for _ in range(ROUNDS + 1):
+        if output is not None:
+            output.unlink(missing_ok=True)
         begun = time.perf_counter()
         process = subprocess.Popen([*map(str, command)], env=environment, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)

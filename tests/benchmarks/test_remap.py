@@ -22,13 +22,14 @@ pytestmark = pytest.mark.benchmark
 def test_a_bundle_into_hdf5(tmp_path: Path) -> None:
     source, like, output = data.folder() / "named", data.hdf5("other", 2), tmp_path / "out.weights.h5"
     ckptkit.convert(data.hdf5("one", 1), source, to="tensor-bundle", force=True)
-    base = run("cp", like, tmp_path / "copy")
-    synced = run("bash", "-c", f"cp {like} {tmp_path / 'copy'} && sync {tmp_path / 'copy'}")
-    (tmp_path / "copy").unlink()
+    copy = tmp_path / "copy"
+    base = run("cp", like, copy, output=copy)
+    synced = run("bash", "-c", f"cp {like} {copy} && sync {copy}", output=copy)
+    copy.unlink()
     print()
     show("cp of the same bytes", base, base)
     show("cp and sync", synced, base)
-    found = run(sys.executable, "-m", "ckptkit", "remap", source, "--like", like, "-o", output, "--force")
+    found = run(sys.executable, "-m", "ckptkit", "remap", source, "--like", like, "-o", output, output=output)
     ratio = show("remap, bundle of 1.24 GiB into HDF5", found, base)
     assert (found.code, found.peak < 250 * MIB) == (0, True)
     assert ratio <= 2.5
