@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ckptkit.errors import UnsupportedError
+from ckptkit.errors import UnsupportedError, UsageError
 
 if TYPE_CHECKING:
     from ckptkit.formats.output import Kind
@@ -17,6 +17,18 @@ _KINDS: dict[str, Kind] = {"tensor-bundle": "bundle", "saved-model": "folder", "
 def kind_of(format: str) -> Kind:  # noqa: A002
     """What an output of `format` is made of; a single file unless said otherwise."""
     return _KINDS.get(format, "file")
+
+
+def _refuse_to_replace_shards(final: str) -> None:
+    """Keras opens shard 0 first, so the new shards would need the old ones' names while the old index still counts."""
+    from ckptkit.formats.output import shards
+
+    if shards(final, "sharded"):
+        raise UsageError(
+            "sharded weights cannot be replaced so that the old or the new is whole at any moment",
+            path=final,
+            hint="Write to another name, or remove the old ones first",
+        )
 
 
 def write(format: str, path: str, contents: Contents, source: TensorSource, final: str) -> None:  # noqa: A002
@@ -45,6 +57,7 @@ def write(format: str, path: str, contents: Contents, source: TensorSource, fina
     elif format == "keras-sharded":
         from ckptkit.formats.keras_v3 import write_sharded
 
+        _refuse_to_replace_shards(final)
         write_sharded(path, contents, source)
     elif format == "safetensors":
         from ckptkit.formats.safetensors import write_safetensors
@@ -87,6 +100,8 @@ def rewrite(
     elif format in {"keras-h5", "keras-weights-h5", "hdf5", "keras", "keras-sharded"}:
         from ckptkit.formats.keras_rewrite import rewrite as rewrite_keras
 
+        if format == "keras-sharded":
+            _refuse_to_replace_shards(final)
         rewrite_keras(path, template, tensors, source)
     else:
         raise UnsupportedError(

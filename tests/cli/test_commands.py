@@ -143,6 +143,14 @@ def test_convert_there_and_back_keeps_every_byte(run_cli, fixtures, tmp_path, en
     assert hashes[0] == hashes[1] == hashes[2]
 
 
+def test_sharded_weights_are_not_replaced(run_cli, fixtures, tmp_path) -> None:
+    source, out = fixtures / "tf1-scopes/model.ckpt", tmp_path / "out.weights.json"
+    ok(run_cli("convert", source, "-o", out))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert "another name" in refused(run_cli("convert", source, "-o", out, "--force"))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_names_from_files_never_reach_the_terminal_raw(run_cli, tmp_path) -> None:
     with h5py.File(tmp_path / "evil.h5", "w") as file:
         file["a\x1b[2J[red]b\u202e\u2028c/kernel"] = np.zeros((2, 2), "f")
