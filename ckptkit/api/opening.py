@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from ckptkit.errors import FormatError, NotFoundError
-from ckptkit.model import Checkpoint, CheckpointSpec, Variable
+from ckptkit.model import Checkpoint, CheckpointSpec, Contents, TensorSource, Variable
 
 if TYPE_CHECKING:
     import os
@@ -32,15 +33,21 @@ def open(path: str | os.PathLike[str]) -> Checkpoint:  # noqa: A001
     Raises:
         CkptkitError: the path cannot be read as a checkpoint; the message says why and what to do.
     """
-    from ckptkit import canonical, formats
+    from ckptkit import formats
 
     name = str(path)
-    contents, source = formats.open_contents(name)
-    try:
-        return Checkpoint(canonical.build(contents, name), source)
-    except BaseException:
-        source.close()
-        raise
+    return bind(*formats.open_contents(name), name)
+
+
+def bind(contents: Contents, source: TensorSource, path: str) -> Checkpoint:
+    """What a format module opened at `path` as a `Checkpoint`, which closes the source."""
+    from ckptkit import canonical
+
+    with ExitStack() as opened:
+        opened.callback(source.close)
+        checkpoint = Checkpoint(canonical.build(contents, path), source)
+        opened.pop_all()
+    return checkpoint
 
 
 def refuse_damaged(spec: CheckpointSpec) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ckptkit import frameworks
 from ckptkit.api.loading import load_into
-from ckptkit.api.opening import open  # noqa: A004
+from ckptkit.api.opening import bind
 from ckptkit.errors import UsageError
 from ckptkit.verification import Options, VerifyResult, verify_runners
 from ckptkit.verification.inputs import InputSpec
@@ -146,10 +146,8 @@ def _open(
             make_variables(model, specs)
             load_into(model, path)
         return LiveRunner(model, path, device, specs)
-    checkpoint = stack.enter_context(open(path))
     contents, source = formats.open_contents(path)
-    source.close()
-    return open_runner(checkpoint, contents, device, output)
+    return open_runner(stack.enter_context(bind(contents, source, path)), contents, device, output)
 
 
 def _specs(inputs: str | None) -> list[InputSpec] | None:

@@ -53,15 +53,3 @@ def _bar(total: int):  # type: ignore[no-untyped-def]  # rich is imported only w
     )  # fmt: skip
     bar.start()
     return bar, bar.add_task("", total=total)
-
-
-@contextlib.contextmanager
-def spinner(what: str) -> Iterator[None]:
-    """Show on stderr, when it is a terminal, that `what` is going on."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status(what):
-        yield

@@ -61,8 +61,10 @@ def infer_kind(storage: Storage) -> FileKind:
         return "table"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _infer_archive(storage)
+    from ckptkit.formats.safetensors import is_safetensors
+
     # Before anything that is known by its first bytes: here these are a length, which can be any number.
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:
+    if is_safetensors(storage):
         return "safetensors"
     for offset, signature, found, hint in _FOREIGN:
         if head.startswith(signature, offset):

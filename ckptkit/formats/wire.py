@@ -43,11 +43,6 @@ def fixed32_tag(number: int) -> int:
     return number << 3 | _FIXED32
 
 
-def fixed64_tag(number: int) -> int:
-    """Tag of a fixed64 or double field."""
-    return number << 3 | _FIXED64
-
-
 @contextmanager
 def naming(path: str, key: str | None = None) -> Iterator[None]:
     """Give the errors raised inside the file (and key) that they concern, where they do not name one."""

@@ -9,7 +9,7 @@ compiles the result for the CPU where it can; it keeps the casts (measured: bit 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 # Op type -> which of its inputs are multiplied; None: all data inputs (`Einsum` takes any number).
@@ -136,16 +136,3 @@ def _add_rounding(nodes: Any, operand: str, number: int, *, inside_function: boo
         # Inside a function body an output is named `node:argument:index`; `y` is Cast's only output.
         source = f"{cast.name}:y:0" if inside_function else cast.name
     return source
-
-
-def round_to_bfloat16(values: Sequence[Any]) -> list[Any]:
-    """Arrays rounded to bfloat16 and back, as the rewritten graph rounds operands; for tests and for the noise floor."""
-    import ml_dtypes
-    import numpy as np
-
-    return [
-        np.asarray(value).astype(ml_dtypes.bfloat16).astype(np.float32)
-        if np.asarray(value).dtype == np.float32
-        else value
-        for value in values
-    ]

@@ -296,3 +296,14 @@ def test_names_of_members() -> None:
     assert split_v1_shard("x-00000-of-00002") == ("x", 2)
     assert split_v1_shard("x-?????-of-00002") == ("x", 2)
     assert split_v1_shard("x-00000-of-00000") is None
+
+
+@pytest.mark.parametrize("first", [0x280, 0x380, 0x480, 0x580, 0x7B])
+def test_a_safetensors_header_of_any_length_is_no_pickle_and_no_json(tmp_path: Path, first: int) -> None:
+    """The length comes first: 0x280 begins as a pickle does, 0x7B as JSON."""
+    header = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'.ljust(first)
+    path = tmp_path / "model"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    contents, source = open_contents(str(path))
+    source.close()
+    assert (contents.format, [tensor.key for tensor in contents.tensors]) == ("safetensors", ["a"])
