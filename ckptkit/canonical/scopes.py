@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from ckptkit.canonical.draft import Aside, Draft, LayerFacts, Member
 from ckptkit.canonical.fit import role_of, suffixes
 from ckptkit.canonical.naming import natural_key, public, without_attribute, without_auto_suffix, without_output
-from ckptkit.canonical.slots import find_owner, is_counter, is_slot_word
+from ckptkit.canonical.slots import find_owner, is_counter, is_setting, is_slot_word
 from ckptkit.canonical.words import split_paths
 from ckptkit.canonical.wrapped import Scope
 from ckptkit.model import Contents, MetaGraph, OrderSource, StoredTensor
@@ -103,11 +103,16 @@ def _sort_out(contents: Contents, names: Mapping[str, str]) -> tuple[list[Stored
             asides.append(Aside(key, name, "metadata"))
         elif slot is not None:
             asides.append(Aside(key, slot[1] if slot[0] else name, "slot", slot[0]))
-        elif not tensor.shape and (is_counter(name) or name in untrained or tensor.dtype.startswith(_COUNTING)):
+        elif not tensor.shape and _counts(tensor, name, untrained):
             asides.append(Aside(key, name, "state"))
         else:
             weights.append(tensor)
     return weights, asides
+
+
+def _counts(scalar: StoredTensor, name: str, untrained: frozenset[str]) -> bool:
+    """Whether a scalar is a counter or a setting of the training rather than a weight."""
+    return is_counter(name) or is_setting(name) or name in untrained or scalar.dtype.startswith(_COUNTING)
 
 
 def _untrained(graph: MetaGraph | None) -> frozenset[str]:

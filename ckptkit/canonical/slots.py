@@ -65,6 +65,12 @@ def is_counter(name: str) -> bool:
     return _COUNTER_WORD.fullmatch(public(name.rpartition("/")[2])) is not None
 
 
+def is_setting(name: str) -> bool:
+    """Whether `name` lies directly below an optimizer's class name, as its hyperparameters do (`training/Ftrl/beta`)."""
+    scope = name.rpartition("/")[0].rpartition("/")[2]
+    return scope[:1].isupper() and is_slot_word(scope)
+
+
 def find_owner(name: str, variables: Mapping[str, str]) -> tuple[str, str] | None:
     """The weight that a slot's name tells.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from tests.canonical.made import built, flat, kinds, named, roles, slots, weights
+from tests.canonical.made import built, flat, kinds, named, roles, slots, tensor, weights
 
 
 @pytest.mark.parametrize(
@@ -102,6 +104,14 @@ def test_counters_are_state() -> None:
     assert {variable.name: variable.kind for variable in spec.variables} == {
         "d/kernel": "weight", "global_step": "state", "beta1_power_1": "state", "train/steps": "state",
     }  # fmt: skip
+
+
+def test_settings_of_an_optimizer_are_state() -> None:
+    settings = [tensor(f"training/Ftrl/{word}", ()) for word in ("beta", "l1_regularization_strength", "learning_rate")]
+    contents = flat({"norm/gamma": (4,), "norm/beta": (4,)})
+    spec = built(replace(contents, tensors=(*contents.tensors, tensor("gain/scale", ()), *settings)))
+    assert sorted(weights(spec)) == ["gain/scale", "norm/beta", "norm/gamma"]
+    assert sorted(v.key for v in spec.variables if v.kind == "state") == sorted(each.key for each in settings)
 
 
 def test_variables_without_a_scope() -> None:
