@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ckptkit.api.comparing import check_method
 from ckptkit.api.opening import Progress, open, refuse_damaged, silent  # noqa: A004
 from ckptkit.api.pairing import match_contents
+from ckptkit.api.rearranging import expressions
 from ckptkit.api.writing import written
 from ckptkit.conventions import read_forms
 from ckptkit.errors import UsageError
@@ -17,6 +18,7 @@ from ckptkit.model import Checkpoint, TensorSpec
 from ckptkit.plans import Plan, check_plan, encode_plan, parse_plan, reads
 
 if TYPE_CHECKING:
+    from ckptkit.differences import Contents
     from ckptkit.matching.result import Match
     from ckptkit.model import By
 
@@ -89,7 +91,7 @@ def match(
         slots: whether optimizer slots are matched too.
     """
     with open(source) as a, open(target) as b:
-        return _match(a, b, by=by, rename=rename, fan_out=fan_out, assume=assume, slots=slots)
+        return _match(a, b, by=by, rename=rename, fan_out=fan_out, assume=assume, slots=slots)[0]
 
 
 def _match(
@@ -101,7 +103,8 @@ def _match(
     fan_out: bool,
     assume: Mapping[str, str] | None,
     slots: bool,
-) -> Match:
+) -> tuple[Match, Contents | None]:
+    """The match, and by value also what is known of the contents."""
     from ckptkit import matching
 
     check_method(by)
@@ -110,7 +113,7 @@ def _match(
             raise UsageError("names play no part in matching by value", key="--rename and --fan-out")
         return match_contents(a, b, slots=slots)
     forms_a, forms_b = read_forms(a.spec, assume or {}), read_forms(b.spec, assume or {})
-    return matching.match(forms_a, forms_b, by=by, rename=rename, fan_out=fan_out, slots=slots)
+    return matching.match(forms_a, forms_b, by=by, rename=rename, fan_out=fan_out, slots=slots), None
 
 
 def plan(
@@ -145,10 +148,11 @@ def plan(
     from ckptkit.planner import make_plan
 
     with open(source) as a, open(like) as b:
-        found = _match(a, b, by=by, rename=rename, fan_out=fan_out, assume=assume, slots=slots)
+        found, contents = _match(a, b, by=by, rename=rename, fan_out=fan_out, assume=assume, slots=slots)
         made = make_plan(
-            found, a.spec, b.spec, allow_missing=allow_missing, allow_unexpected=allow_unexpected, slots=slots
-        )
+            found, a.spec, b.spec, allow_missing=allow_missing, allow_unexpected=allow_unexpected, slots=slots,
+            rearranged=expressions(a, b, found, contents) if contents else {},
+        )  # fmt: skip
     return Proposal(made)
 
 

@@ -53,7 +53,8 @@ def pair_variables(a: Checkpoint, b: Checkpoint, specs: Specs, by: By, counter: 
     from ckptkit.conventions import read_forms
 
     if by == "value":
-        return _match_by_value(a, b, specs, counter)
+        contents = _contents(a, b, specs, counter)
+        return _by_value(specs, contents), contents.proven
     if by != "auto":
         return _joined(by, [matching.match(read_forms(specs[0]), read_forms(specs[1]), by=by, slots=True)]), {}
     named = _same_name_and_shape(specs)
@@ -152,18 +153,14 @@ def _joined(by: By, matches: Iterable[Match]) -> Match:
     )
 
 
-def match_contents(a: Checkpoint, b: Checkpoint, *, slots: bool) -> Match:
-    """Match by value alone; both files are read once."""
+def match_contents(a: Checkpoint, b: Checkpoint, *, slots: bool) -> tuple[Match, Contents]:
+    """Match by value alone, and what is known of the contents; both files are read once."""
     specs = [
         spec if slots else restrict(spec, (v.name for v in spec.variables if v.kind == "weight"))
         for spec in (a.spec, b.spec)
     ]
-    return _match_by_value(a, b, (specs[0], specs[1]), _unwatched)[0]
-
-
-def _match_by_value(a: Checkpoint, b: Checkpoint, specs: Specs, counter: Count) -> tuple[Match, Known]:
-    contents = _contents(a, b, specs, counter)
-    return _by_value(specs, contents), contents.proven
+    contents = _contents(a, b, (specs[0], specs[1]), _unwatched)
+    return _by_value((specs[0], specs[1]), contents), contents
 
 
 def _contents(a: Checkpoint, b: Checkpoint, specs: Specs, counter: Count) -> Contents:

@@ -2,6 +2,7 @@
 
 from ckptkit.differences.checkpoints import diff_checkpoints
 from ckptkit.differences.contents import Contents, search_contents
+from ckptkit.differences.orders import Rearranged, find_rearrangement
 from ckptkit.differences.pairs import Converted
 from ckptkit.differences.result import AmbiguousGroup, Diff, LayerChange, PairDiff, Swap, Totals, Verdict
 
@@ -12,9 +13,11 @@ __all__ = [
     "Diff",
     "LayerChange",
     "PairDiff",
+    "Rearranged",
     "Swap",
     "Totals",
     "Verdict",
     "diff_checkpoints",
+    "find_rearrangement",
     "search_contents",
 ]

@@ -55,6 +55,7 @@ def make_plan(
     allow_missing: bool = False,
     allow_unexpected: bool = False,
     slots: bool = False,
+    rearranged: Mapping[str, Op] | None = None,
 ) -> Plan:
     """The plan that gives `target` the values of `source`, proven on shapes.
 
@@ -65,6 +66,7 @@ def make_plan(
         allow_missing: weights that the source does not have keep the template's values.
         allow_unexpected: weights of the source that the target has no place for are left behind.
         slots: whether the match was asked to pair optimizer slots too.
+        rearranged: target variable -> expression, where contents were found equal in another order.
 
     Raises:
         RefusedError: something is missing, unexpected or ambiguous, or two layers compute different maths; names
@@ -85,7 +87,10 @@ def make_plan(
     left_behind = [item.name for item in unexpected]
     used: set[str] = set()
     for pair in match.pairs:
-        outcome = _plan_pair(pair, sources, targets, allow_unexpected=allow_unexpected)
+        if rearranged and pair.target[0] in rearranged:
+            outcome = _plan_rearranged(pair, targets, rearranged)
+        else:
+            outcome = _plan_pair(pair, sources, targets, allow_unexpected=allow_unexpected)
         steps.update((step.target.name, step) for step in outcome.steps)
         used.update(name for step in outcome.steps for op in (step.op, *step.copies) for name in reads(op))
         left_behind += outcome.unused
@@ -146,6 +151,12 @@ def _plan_pair(
     if not allow_unexpected:
         _need_a_place(pair, unused, source)
     return _Outcome(tuple(steps), unused)
+
+
+def _plan_rearranged(pair: Pair, targets: Mapping[str, Variable], rearranged: Mapping[str, Op]) -> _Outcome:
+    """Variables that hold the elements of the source's in another order or in other pieces."""
+    evidence = (*pair.evidence, "rearranged")
+    return _Outcome(tuple(_step(rearranged[name], targets[name], evidence, (), pair) for name in pair.target))
 
 
 def _unplaced(source: Side, target: Side) -> tuple[str, ...]:
