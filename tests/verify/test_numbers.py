@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ckptkit.errors import ModelError, UsageError
+from ckptkit.verification import Options, verify_runners
 from ckptkit.verification.inputs import InputSpec, make_inputs, read_inputs
 from ckptkit.verification.numbers import FACTOR, compare_output, jittered, noise_floor
 from ckptkit.verification.sharing import share_inputs
@@ -47,6 +48,27 @@ def test_jitter_moves_every_float_by_one_unit_in_the_last_place() -> None:
     moved, untouched = jittered([values, np.arange(3)], np.random.default_rng(0))
     assert np.array_equal(np.abs(moved - values), np.spacing(np.abs(values)))
     assert np.array_equal(untouched, np.arange(3))
+
+
+def test_bfloat16_is_a_floating_type_like_others() -> None:
+    """NumPy calls its kind `V`, as that of raw bytes."""
+    import ml_dtypes
+
+    values = np.array([[1.0, -2.0, 3.5]], ml_dtypes.bfloat16)
+    moved = jittered([values], np.random.default_rng(0))[0]
+    assert moved.dtype == values.dtype
+    assert np.array_equal(np.abs((moved - values).astype("f4")), np.abs(np.spacing(values)).astype("f4"))
+    assert noise_floor(lambda weights, inputs: [inputs[0]], [], [values], [values], seed=0) == [2.0**-6]
+    above = (values.astype("f4") + 2.0**-6).astype(ml_dtypes.bfloat16)
+    found = compare(values, above, atol=2.0**-5)
+    assert found.passed
+    assert found.max_abs == 2.0**-6
+    assert not compare(values, above).passed
+
+
+def test_the_floor_of_complex_outputs_counts_both_parts() -> None:
+    outputs = iter([np.array([1 + 2j]), np.array([1 + 2.5j]), np.array([1 + 2j])])
+    assert noise_floor(lambda weights, inputs: [next(outputs)], [], [], [np.array([1 + 2j])], seed=0) == [0.5]
 
 
 def test_the_floor_is_what_jitter_changes_and_never_below_one_unit() -> None:
@@ -149,3 +171,58 @@ def test_inputs_from_a_file_must_fit(tmp_path) -> None:
     np.savez(path, a=np.ones((2, 2)))
     with pytest.raises(UsageError, match="number"):
         read_inputs(str(path), specs)
+
+
+class Doubling:
+    """A runner that doubles its only input, times a weight, and counts the rows that it is given."""
+
+    name = "doubling"
+    outputs = ("y",)
+
+    def __init__(self, batch: int | None = None) -> None:
+        self.inputs = (InputSpec("x", (batch, 3), "float32"),)
+        self.rows: list[int] = []
+        self.weight = np.float32([2.0])
+
+    def run(self, arrays):
+        self.rows.append(len(arrays[0]))
+        return [arrays[0] * self.weight]
+
+    def weights(self):
+        return [self.weight]
+
+    def assign(self, values):
+        (self.weight,) = values
+
+
+@pytest.mark.parametrize(
+    ("options", "batch", "rows"),
+    [
+        (Options(batch=8), None, [8, 8, 8, 8, 8]),
+        (Options(batch=50), None, [50, 50, 8, 8, 8, 8]),
+        (Options(batch=50), 50, [50, 50, 50, 50, 50]),
+        (Options(batch=50, devices=("TPU", "TPU")), None, [50, 50, 50, 50, 50]),
+        (Options(batch=50, arrays=(np.ones((60, 3), np.float32),)), None, [60, 60, 60, 60]),
+    ],
+    ids=["few rows", "many rows", "a fixed batch", "compiled for each size", "given rows"],
+)
+def test_noise_is_measured_on_a_few_of_many_made_up_rows(options: Options, batch: int | None, rows: list[int]) -> None:
+    source = Doubling(batch)
+    result = verify_runners(source, Doubling(batch), options)
+    assert source.rows == rows
+    assert result.passed
+    assert 0 < result.outputs[0].floor < 0.1
+    assert source.weight.tolist() == [2.0]
+
+
+def test_weights_are_as_they_were_when_measuring_the_noise_fails() -> None:
+    class Failing(Doubling):
+        def run(self, arrays):
+            if self.weight[0] != 2.0:
+                raise ModelError("no")
+            return super().run(arrays)
+
+    source = Failing()
+    with pytest.raises(ModelError):
+        verify_runners(source, Doubling(), Options())
+    assert source.weight.tolist() == [2.0]
