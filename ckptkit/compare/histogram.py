@@ -18,15 +18,20 @@ _SMALLEST_EXPONENT = -1022
 
 
 class Histogram:
-    """Counts by bin, as a mapping from k to count for the exponent in use."""
+    """Counts by bin, as a mapping from k to count for the exponent in use.
 
-    def __init__(self) -> None:
+    Args:
+        bins: the most that the whole range may take.
+    """
+
+    def __init__(self, bins: int = BINS) -> None:
+        self._bins = bins
         self._exponent = _SMALLEST_EXPONENT
         self._counts: dict[int, int] = {}
 
     def add(self, values: np.ndarray, minimum: float, maximum: float) -> None:
         """Count finite float64 `values` `[n]`; the extremes are of everything added until now, these included."""
-        self._widen(_exponent(minimum, maximum))
+        self._widen(_exponent(minimum, maximum, self._bins))
         # Two factors, since 2**-e alone can be beyond float64.
         half = -self._exponent // 2
         places = np.floor(np.ldexp(np.ldexp(values, half), -self._exponent - half))
@@ -37,17 +42,26 @@ class Histogram:
             place = int(lowest) + int(offset)
             self._counts[place] = self._counts.get(place, 0) + int(counts[offset])
 
+    def join(self, other: Histogram, minimum: float, maximum: float) -> None:
+        """Add what another one counted; the extremes are of everything in both."""
+        exponent = _exponent(minimum, maximum, self._bins)
+        self._widen(exponent)
+        for place, count in other._counts.items():
+            joined = place >> self._exponent - other._exponent
+            self._counts[joined] = self._counts.get(joined, 0) + count
+
     def bins(self, minimum: float, maximum: float) -> tuple[tuple[int, ...], float, float]:
-        """Counts of 16 bins, where the first one starts, and their width; the extremes are of everything added."""
-        exponent = _exponent(minimum, maximum)
+        """Counts of all bins, where the first one starts, and their width; the extremes are of everything added."""
+        counts, first, exponent = self.places(minimum, maximum)
+        width = math.ldexp(1.0, exponent)
+        return counts, max(first * width, -sys.float_info.max), width
+
+    def places(self, minimum: float, maximum: float) -> tuple[tuple[int, ...], int, int]:
+        """Counts of all bins, the k of the first one, and the exponent e; the extremes are of everything added."""
+        exponent = _exponent(minimum, maximum, self._bins)
         self._widen(exponent if minimum < maximum else math.frexp(abs(minimum))[1] - 4)
-        width = math.ldexp(1.0, self._exponent)
         first = _place(minimum, self._exponent)
-        return (
-            tuple(self._counts.get(first + number, 0) for number in range(BINS)),
-            max(first * width, -sys.float_info.max),
-            width,
-        )
+        return tuple(self._counts.get(first + number, 0) for number in range(self._bins)), first, self._exponent
 
     def _widen(self, exponent: int) -> None:
         if exponent > self._exponent:
@@ -58,18 +72,18 @@ class Histogram:
             self._exponent, self._counts = exponent, joined
 
 
-def _exponent(minimum: float, maximum: float) -> int:
-    """The smallest exponent whose bins of width `2**exponent` cover the range with `BINS` of them."""
+def _exponent(minimum: float, maximum: float, bins: int) -> int:
+    """The smallest exponent whose bins of width `2**exponent` cover the range with `bins` of them."""
     if minimum == maximum == 0:
         exponent = _SMALLEST_EXPONENT
     elif minimum == maximum:
         exponent = math.frexp(abs(minimum))[1] - 60  # finer than the range between two neighbouring float64 would want
     elif math.isinf(maximum - minimum):
-        exponent = math.frexp(maximum / 2 - minimum / 2)[1] - 3
+        exponent = math.frexp(maximum / 2 - minimum / 2)[1] + 1 - (bins - 1).bit_length()
     else:
-        exponent = math.frexp(maximum - minimum)[1] - 4
+        exponent = math.frexp(maximum - minimum)[1] - (bins - 1).bit_length()
     exponent = max(exponent, _SMALLEST_EXPONENT)
-    while _place(maximum, exponent) - _place(minimum, exponent) >= BINS:
+    while _place(maximum, exponent) - _place(minimum, exponent) >= bins:
         exponent += 1
     return exponent
 
