@@ -46,6 +46,7 @@ def audit(
     from ckptkit.auditing.sharing import find_sharing
     from ckptkit.auditing.subject import adopt, make
     from ckptkit.auditing.tracking import Recorder
+    from ckptkit.formats.copying import local_copy
     from ckptkit.frameworks import framework_of, require_tensorflow
 
     require_tensorflow()
@@ -61,7 +62,8 @@ def audit(
         measured = measure(model, recorder, arguments, factory)
         findings = [*diagnose(measured), *find_sharing(model, framework)]
         if checkpoint is not None:
-            findings += compare(measured, checkpoint)
+            with local_copy(checkpoint) as path:
+                findings += compare(measured, path)
     rank = {"error": 0, "warning": 1, "info": 2}
     ordered = tuple(sorted(findings, key=lambda finding: rank[finding.severity]))
     return Audit(type(model).__name__, framework, measured.facts, ordered, measured.notes)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from ckptkit.display import Displayed
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -115,7 +117,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
+class Audit(Displayed):
     """The result of an audit.
 
     Attributes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ckptkit.display import Displayed
 from ckptkit.model import By, Form
 
 
@@ -60,7 +61,7 @@ class Ambiguous:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class Match(Displayed):
     """The outcome of matching a source with a target.
 
     Only variables of kind `weight` are matched, unless slots were asked for; every weight of either side is in exactly

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ckptkit.display import Displayed
 from ckptkit.errors import UsageError
 from ckptkit.model import CheckpointSpec, TensorSpec, Variable
 from ckptkit.plans.ops import Fill, Op, Read, infer_spec, leaves
@@ -44,7 +46,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Displayed):
     """How to make a target out of a source.
 
     Attributes:
@@ -89,7 +91,7 @@ def check_plan(plan: Plan, source: CheckpointSpec | None = None, target: Checkpo
             if sources is not None and source is not None:
                 for leaf in leaves(op):
                     if isinstance(leaf, Read):
-                        _check_stale(sources.get(leaf.variable), leaf, f"{where}: read {leaf.variable}", source.path)
+                        _check_stale(sources, leaf.variable, leaf, f"{where}: read {leaf.variable}", source.path)
     keys = [step.key for step in plan.steps] + [kept.key for kept in plan.kept]
     repeated = next((key for key in keys if keys.count(key) > 1), None) if len(set(keys)) < len(keys) else None
     if repeated is not None:
@@ -119,7 +121,7 @@ def _check_target(plan: Plan, target: CheckpointSpec) -> None:
     targets = {variable.name: variable for variable in target.variables}
     for place, step in enumerate(plan.steps):
         where = f"steps[{place}] ({step.target.name})"
-        _check_stale(targets.get(step.target.name), step.target, where, target.path)
+        _check_stale(targets, step.target.name, step.target, where, target.path)
         if targets[step.target.name].key != step.key:
             raise UsageError("the plan is stale", key=where, expected=step.key, found=targets[step.target.name].key)
     named = {step.target.name for step in plan.steps} | {kept.target for kept in plan.kept}
@@ -131,10 +133,17 @@ def _check_target(plan: Plan, target: CheckpointSpec) -> None:
             raise UsageError("the plan keeps a variable that is not there", path=target.path, key=kept.target)
 
 
-def _check_stale(variable: Variable | None, wanted: Read | TensorSpec, where: str, path: str) -> None:
-    """Raise unless `variable` is there with the shape and dtype that the plan says."""
+def _check_stale(
+    variables: Mapping[str, Variable], name: str, wanted: Read | TensorSpec, where: str, path: str
+) -> None:
+    """Raise unless the variable `name` is there with the shape and dtype that the plan says."""
+    variable = variables.get(name)
     if variable is None:
-        raise UsageError("the plan is stale: no such variable", path=path, key=where)
+        import difflib
+
+        near = difflib.get_close_matches(name, variables, n=3)
+        hint = f"Did you mean {' or '.join(near)}?" if near else None
+        raise UsageError("the plan is stale: no such variable", path=path, key=where, hint=hint)
     if (variable.shape, variable.dtype) != (wanted.shape, wanted.dtype):
         raise UsageError(
             "the plan is stale",

@@ -13,7 +13,7 @@ from dataclasses import fields
 from typing import Any, TypeVar, cast
 
 from ckptkit import dtypes
-from ckptkit.errors import UsageError
+from ckptkit.errors import UsageError, without_secrets
 from ckptkit.model import TensorSpec
 from ckptkit.plans.document import Kept, Plan, Step, check_plan
 from ckptkit.plans.ops import WORDS, Concat, Fill, Op, Read, Sum, word_of
@@ -34,8 +34,8 @@ def encode_plan(plan: Plan) -> dict[str, Any]:
     """The plan as JSON data."""
     return {
         "schema": SCHEMA,
-        "source": plan.source,
-        "target": plan.target,
+        "source": without_secrets(plan.source),
+        "target": without_secrets(plan.target),
         "by": plan.by,
         "order_source": None if plan.order_source is None else list(plan.order_source),
         "steps": [_encode_step(step) for step in plan.steps],

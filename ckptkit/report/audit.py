@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ckptkit.report import words
-from ckptkit.report.terminal import Cell, Page, Styled
+from ckptkit.report.page import Cell, Page, Styled
 
 if TYPE_CHECKING:
     from ckptkit.auditing.findings import Audit, Facts, Finding
@@ -26,7 +26,7 @@ def show(audit: Audit, page: Page) -> None:
         )
     else:
         page.paragraph(Styled("CLEAN", "bold green"), f"  {audit.model} loses no weights{_also(warnings)}")
-    for group in _grouped(audit.findings):
+    for group in grouped(audit.findings):
         page.line()
         _show_group(group, page)
     if audit.variables:
@@ -40,7 +40,7 @@ def _also(warnings: int) -> str:
     return f", {words.count(warnings, 'warning')}" if warnings else ""
 
 
-def _grouped(findings: tuple[Finding, ...]) -> list[list[Finding]]:
+def grouped(findings: tuple[Finding, ...]) -> list[list[Finding]]:
     """Findings that one change of the code mends stand together: of one kind, made at one place, with one advice."""
     groups: dict[tuple[object, ...], list[Finding]] = {}
     for finding in findings:
@@ -60,13 +60,14 @@ def _show_group(group: list[Finding], page: Page) -> None:
     if first.facts is None:
         page.paragraph("  ", severity, f"  {first.message}", indent="     ")
     else:
-        names = [f"{_name(f.facts)} {words.shape(f.facts.shape)}" for f in group if f.facts is not None]
+        names = [f"{name_of(f.facts)} {words.shape(f.facts.shape)}" for f in group if f.facts is not None]
         page.paragraph("  ", severity, f"  {words.listing(names, _MOST_NAMES)}{_made(first.facts)}", indent="     ")
         page.paragraph(f"     {_marks(first)}", indent="     ")
     page.paragraph(f"     {first.advice}", indent="     ")
 
 
-def _name(facts: Facts) -> str:
+def name_of(facts: Facts) -> str:
+    """The path by which the model holds a variable, or its own name."""
     return (facts.held_at or facts.variable).removeprefix("model.")
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ckptkit.report import words
-from ckptkit.report.terminal import Cell, Column, Page, Styled
+from ckptkit.report.page import Cell, Column, Page, Styled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 # Lists longer than this are cut, with the number of the rest and the option that shows all.
 _FOLD = 20
 
-_EVIDENCE = {
+EVIDENCE = {
     "name": "equal names",
     "scope": "scopes",
     "order": "order",
@@ -29,7 +29,7 @@ _EVIDENCE = {
     "shape": "roles and shapes",
 }
 
-_VERDICTS = {
+VERDICTS = {
     "identical": ("IDENTICAL", "bold green"),
     "within": ("WITHIN TOLERANCE", "bold green"),
     "different": ("DIFFERENT", "bold red"),
@@ -44,7 +44,7 @@ def show(diff: Diff, page: Page, *, everything: bool = False) -> None:
         page: where to.
         everything: one line a layer for all of them, equal ones too, and no list cut (`--stat`).
     """
-    word, style = _VERDICTS[diff.verdict]
+    word, style = VERDICTS[diff.verdict]
     page.paragraph(Styled(word, style), "  " + _summary(diff))
     for swap in diff.swaps:
         also = "everything else in them is identical" if swap.whole else "and they differ otherwise too"
@@ -60,7 +60,7 @@ def show(diff: Diff, page: Page, *, everything: bool = False) -> None:
 def _summary(diff: Diff) -> str:
     weights = [pair for pair in diff.pairs if pair.is_weight]
     by = Counter(pair.evidence[0].split(" ")[0] for pair in weights if pair.evidence)
-    how = ", ".join(f"{words.count(n)} by {_EVIDENCE.get(kind, kind)}" for kind, n in by.most_common())
+    how = ", ".join(f"{words.count(n)} by {EVIDENCE.get(kind, kind)}" for kind, n in by.most_common())
     total = len(weights) + sum(len(group.target) for group in diff.ambiguous) + len(diff.only_b)
     facts = [f"{words.count(len(weights))} of {words.count(total, 'variable')} paired ({how or 'none'})"]
     states = Counter(pair.verdict for pair in weights)
@@ -94,7 +94,7 @@ def _layers(diff: Diff, page: Page, *, everything: bool) -> None:
         ),
         (_layer_row(layer, largest, diff) for layer in shown),
     )
-    _cut(page, len(changed) - len(shown), "changed layer")
+    _cut(page, len(changed) - len(shown), "changed layer", "layers")
 
 
 def _layer_row(layer: LayerChange, largest: float, diff: Diff) -> tuple[Cell, ...]:
@@ -136,7 +136,7 @@ def _transforms(diff: Diff, page: Page, *, everything: bool) -> None:
         (Column("a", wrap=True), Column(), Column("b", wrap=True), Column("compared", style="dim", wrap=True)),
         ((pair.a_name, "→", pair.b_name, pair.note or "") for pair in shown),
     )
-    _cut(page, len(noted) - len(shown), "more pair")
+    _cut(page, len(noted) - len(shown), "more pair", "pairs")
 
 
 def _only(page: Page, side: str, path: str, found: Sequence[Unmatched], others: int, *, everything: bool) -> None:
@@ -146,9 +146,8 @@ def _only(page: Page, side: str, path: str, found: Sequence[Unmatched], others: 
     page.line()
     facts = [words.count(len(found), "variable")] if found else []
     if others:
-        facts.append(
-            words.count(others, "slot or state variable", "slots and state variables") + " (--stat lists them)"
-        )
+        advice = page.advice(option="--stat lists them", attribute=f".only_{side} has them")
+        facts.append(f"{words.count(others, 'slot or state variable', 'slots and state variables')} ({advice})")
     page.paragraph(Styled(f"only in {side}:", "yellow"), f"{path} ({', '.join(facts)})")
     shown = found if everything else found[:_FOLD]
     page.table(
@@ -158,7 +157,7 @@ def _only(page: Page, side: str, path: str, found: Sequence[Unmatched], others: 
             for each in shown
         ),
     )
-    _cut(page, len(found) - len(shown), "variable")
+    _cut(page, len(found) - len(shown), "variable", f"only_{side}")
 
 
 def _ambiguous(diff: Diff, page: Page, *, everything: bool) -> None:
@@ -179,9 +178,10 @@ def _ambiguous(diff: Diff, page: Page, *, everything: bool) -> None:
             for group in shown
         ),
     )
-    _cut(page, len(diff.ambiguous) - len(shown), "group")
+    _cut(page, len(diff.ambiguous) - len(shown), "group", "ambiguous")
 
 
-def _cut(page: Page, left: int, noun: str) -> None:
+def _cut(page: Page, left: int, noun: str, attribute: str) -> None:
     if left > 0:
-        page.line(Styled(f"  … and {words.count(left, noun)} (--stat shows all, --filter narrows)", "dim"))
+        advice = page.advice(option="--stat shows all, --filter narrows", attribute=f".{attribute} has all")
+        page.line(Styled(f"  … and {words.count(left, noun)} ({advice})", "dim"))

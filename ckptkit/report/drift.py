@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from ckptkit.report import words
-from ckptkit.report.terminal import Cell, Column, Page, Styled
+from ckptkit.report.page import Cell, Column, Page, Styled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,11 +46,12 @@ def _row(variable: VariableDrift, drift: Drift, scale: float) -> list[Cell]:
         sparkline(variable.changes, scale),
         "" if last is None else words.number(last),
         variable.name,
-        Styled(_remark(variable, drift), style),
+        Styled(remark(variable, drift), style),
     ]
 
 
-def _remark(variable: VariableDrift, drift: Drift) -> str:
+def remark(variable: VariableDrift, drift: Drift) -> str:
+    """What is to be said of a variable besides its changes."""
     remarks = []
     if variable.problem is not None:
         remarks.append(f"cannot be read: {variable.problem}")

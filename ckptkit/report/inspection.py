@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ckptkit.report import words
-from ckptkit.report.terminal import Cell, Column, Page, Styled
+from ckptkit.report.page import Cell, Column, Page, Styled
 
 if TYPE_CHECKING:
     from ckptkit.api.inspection import Inspection
-    from ckptkit.model import Layer, Variable
+    from ckptkit.compare import TensorStatistics
+    from ckptkit.model import Checkpoint, CheckpointSpec, Layer, Variable
 
 SCHEMA = "ckptkit.inspect/1"
 
 # What stands behind "order:" for each origin, in words that tell how far it can be trusted.
-_ORDER = {
+ORDER = {
     "stored": "layer_names",
     "config": "architecture in the file",
     "object-graph": "object graph",
@@ -26,7 +27,7 @@ _ORDER = {
     "sorted": "alphabetical, nothing better known",
 }
 
-_FORMATS = {
+FORMATS = {
     "keras-h5": "Keras HDF5",
     "keras-weights-h5": "Keras 3 weights (HDF5)",
     "keras": "Keras archive",
@@ -35,6 +36,7 @@ _FORMATS = {
     "tf-v1": "TensorFlow V1 checkpoint",
     "saved-model": "SavedModel",
     "safetensors": "safetensors",
+    "safetensors-sharded": "safetensors in shards",
     "npz": "NumPy archive",
     "hdf5": "HDF5 datasets",
 }
@@ -42,7 +44,22 @@ _FORMATS = {
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-def to_json(inspection: Inspection) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """An open checkpoint of which no tensor was read."""
+
+    spec: CheckpointSpec
+    variables: tuple[Variable, ...]
+    problems: Mapping[str, str]
+    statistics: Mapping[str, TensorStatistics] = field(default_factory=dict)
+    flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    hashes: Mapping[str, str] = field(default_factory=dict)
+
+
+Inspected: TypeAlias = "Inspection | _Unread"
+
+
+def to_json(inspection: Inspected) -> dict[str, Any]:
     """The plain data of `inspect --json`, fields as documented in `docs/inspect.md`."""
     spec = inspection.spec
     variables = []
@@ -82,13 +99,14 @@ def to_json(inspection: Inspection) -> dict[str, Any]:
             if not shown.isdisjoint(layer.variables)
         ],
         "variables": variables,
-        "totals": _totals(inspection),
+        "totals": totals_of(inspection),
         "notes": list(spec.notes),
         "damage": list(spec.damage),
     }
 
 
-def _totals(inspection: Inspection) -> dict[str, int]:
+def totals_of(inspection: Inspected) -> dict[str, int]:
+    """Counts over what the filter let through; parameters are elements of weights."""
     weights = [variable for variable in inspection.variables if variable.kind == "weight"]
     return {
         "layers": len({variable.layer for variable in weights if variable.layer}),
@@ -98,7 +116,7 @@ def _totals(inspection: Inspection) -> dict[str, int]:
     }
 
 
-def show(inspection: Inspection, page: Page, *, slots: bool = False) -> None:
+def show(inspection: Inspected, page: Page, *, slots: bool = False) -> None:
     """Write the page: header, layers, what is folded, notes and damage."""
     _header(inspection, page)
     by_name = {variable.name: variable for variable in inspection.variables}
@@ -123,13 +141,20 @@ def show(inspection: Inspection, page: Page, *, slots: bool = False) -> None:
     _remarks(inspection, page)
 
 
-def _header(inspection: Inspection, page: Page) -> None:
+def show_checkpoint(checkpoint: Checkpoint, page: Page) -> None:
+    """Write the page of an open checkpoint; nothing is read for it."""
+    variables = checkpoint.spec.variables
+    problems = {variable.name: variable.problem for variable in variables if variable.problem}
+    show(_Unread(checkpoint.spec, variables, problems), page)
+
+
+def _header(inspection: Inspected, page: Page) -> None:
     spec = inspection.spec
-    totals = _totals(inspection)
+    totals = totals_of(inspection)
     size = words.size(totals["bytes"])
     facts = [
-        " ".join(filter(None, [_FORMATS.get(spec.format, spec.format), spec.producer and f"({spec.producer})"])),
-        f"order: {_ORDER[spec.order_source]}",
+        " ".join(filter(None, [FORMATS.get(spec.format, spec.format), spec.producer and f"({spec.producer})"])),
+        f"order: {ORDER[spec.order_source]}",
         f"{words.count(totals['layers'], 'layer')} with weights, {words.count(totals['parameters'], 'parameter')}, {size}",
     ]
     page.paragraph(Styled(spec.path, "bold"), "  " + " · ".join(facts))
@@ -150,7 +175,7 @@ def _layers_table(page: Page, rows: list[tuple[int, Layer, list[Variable]]]) -> 
                 str(number),
                 f"{layer.name}  ×{layer.calls}" if layer.calls > 1 else layer.name,
                 layer.kind or "",
-                " · ".join(_brief(variable, layer) for variable in variables),
+                " · ".join(brief(variable, layer) for variable in variables),
                 words.count(sum(variable.size for variable in variables)),
             )
             for number, layer, variables in rows
@@ -160,14 +185,14 @@ def _layers_table(page: Page, rows: list[tuple[int, Layer, list[Variable]]]) -> 
         page.line(Styled("  ×n: called n times with one set of weights", "dim"))
 
 
-def _brief(variable: Variable, layer: Layer) -> str:
+def brief(variable: Variable, layer: Layer) -> str:
     """`kernel [100, 64] f32`; non-breaking inside, so that a narrow page breaks between variables."""
     word = variable.name.removeprefix(layer.name + "/")
     unread = "  (unreadable)" if variable.problem else ""
     return f"{word} {words.shape(variable.shape)} {words.dtype(variable.dtype)}{unread}"
 
 
-def _variables_table(inspection: Inspection, page: Page, variables: list[Variable]) -> None:
+def _variables_table(inspection: Inspected, page: Page, variables: list[Variable]) -> None:
     columns = [Column("variable", style="bold", wrap=True), Column("shape", wrap=True), Column("dtype")]
     if inspection.statistics:
         columns += [Column(title, "right") for title in ("min", "max", "mean", "std", "zeros")]
@@ -177,7 +202,7 @@ def _variables_table(inspection: Inspection, page: Page, variables: list[Variabl
     page.table(columns, (tuple(_detailed(inspection, variable)) for variable in variables))
 
 
-def _detailed(inspection: Inspection, variable: Variable) -> Iterator[Cell]:
+def _detailed(inspection: Inspected, variable: Variable) -> Iterator[Cell]:
     yield variable.name
     yield words.shape(variable.shape)
     yield words.dtype(variable.dtype)
@@ -204,7 +229,7 @@ def bars(counts: tuple[int, ...]) -> str:
     return "".join(_BARS[round(count / most * (len(_BARS) - 1))] for count in counts)
 
 
-def _loose(inspection: Inspection, page: Page, variables: list[Variable], *, slots: bool, detailed: bool) -> None:
+def _loose(inspection: Inspected, page: Page, variables: list[Variable], *, slots: bool, detailed: bool) -> None:
     """What belongs to no layer, and what is not a weight: listed with `--slots`, else counted."""
     weights = [variable for variable in variables if variable.kind == "weight"]
     others = [variable for variable in variables if variable.kind != "weight"]
@@ -246,11 +271,12 @@ def _loose(inspection: Inspection, page: Page, variables: list[Variable], *, slo
         folded += [words.count(n, nouns[kind], plurals.get(kind)) for kind, n in counts.items() if n]
     if folded:
         page.line()
-        hint = " (--slots)" if others and not slots else ""
+        advice = page.advice(option="--slots", attribute=".spec.variables has all")
+        hint = f" ({advice})" if others and not slots else ""
         page.line(Styled(f"  not shown: {', '.join(folded)}{hint}", "dim"))
 
 
-def _remarks(inspection: Inspection, page: Page) -> None:
+def _remarks(inspection: Inspected, page: Page) -> None:
     for note in inspection.spec.notes:
         page.paragraph(Styled("note:", "cyan"), note)
     for damage in inspection.spec.damage:

@@ -20,10 +20,11 @@ from ckptkit.plans import (
     Transpose,
 )
 from ckptkit.report import words
-from ckptkit.report.terminal import Column, Page, Styled
+from ckptkit.report.page import Column, Page, Styled
 
 if TYPE_CHECKING:
-    from ckptkit.api.moving import Remapped
+    from ckptkit.api.moving import Proposal, Remapped
+    from ckptkit.plans import Plan
 
 # Steps shown in full; a plan file has them all.
 _FOLD = 200
@@ -33,8 +34,26 @@ _LISTED = 8
 
 
 def show(result: Remapped, page: Page) -> None:
-    """Write the page: counts, the table, what is kept and left behind, what was written."""
-    plan = result.plan
+    """Write the page: the plan, and what was written."""
+    show_plan(result.plan, page)
+    page.line()
+    if result.output is None:
+        page.line("nothing written (dry run)")
+    else:
+        page.paragraph(
+            f"{result.output}: {words.count(result.moved)} moved, {words.count(result.kept)} kept; read back and equal"
+        )
+
+
+def show_proposal(proposal: Proposal, page: Page) -> None:
+    """Write the page: the plan, and that nothing has been done yet."""
+    show_plan(proposal.plan, page)
+    page.line()
+    page.line("nothing written yet: .apply(output) does")
+
+
+def show_plan(plan: Plan, page: Page) -> None:
+    """Write the page of a plan: counts, the table, what is kept and left behind."""
     wanted = len(plan.steps) + len(plan.missing)
     facts = [
         f"{words.count(len(plan.steps))} of {words.count(wanted, 'target variable')} found",
@@ -69,9 +88,8 @@ def show(result: Remapped, page: Page) -> None:
             ),
         )
     if len(plan.steps) > len(shown):
-        page.line(
-            Styled(f"  … and {words.count(len(plan.steps) - len(shown), 'more step')} (--plan-out has all)", "dim")
-        )
+        advice = page.advice(option="--plan-out has all", attribute="the plan's .steps has all")
+        page.line(Styled(f"  … and {words.count(len(plan.steps) - len(shown), 'more step')} ({advice})", "dim"))
     doubtful: dict[str, list[str]] = {}
     for step in plan.steps:
         for doubt in step.doubts:
@@ -94,13 +112,6 @@ def show(result: Remapped, page: Page) -> None:
         )
     if plan.unexpected:
         page.paragraph(Styled("left behind:", "yellow"), words.listing(plan.unexpected, _LISTED))
-    page.line()
-    if result.output is None:
-        page.line("nothing written (dry run)")
-    else:
-        page.paragraph(
-            f"{result.output}: {words.count(result.moved)} moved, {words.count(result.kept)} kept; read back and equal"
-        )
 
 
 def describe(op: Op) -> str:

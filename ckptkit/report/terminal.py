@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING
 
 from rich.cells import cell_len
 
 from ckptkit.errors import printable
+from ckptkit.report.page import Cell, Column, Styled, style_of, text_of
 
 if TYPE_CHECKING:
     from rich.color import ColorSystem
@@ -27,34 +27,6 @@ if TYPE_CHECKING:
 _UNWRAPPED = 1 << 20
 _NARROWEST = 12  # columns below which wrapping a cell no longer helps anybody
 _GAP = "  "
-
-
-@dataclass(frozen=True, slots=True)
-class Styled:
-    """A text with a style in rich's words (`bold`, `dim`, `red`); colour never carries meaning alone."""
-
-    text: str
-    style: str
-
-
-Cell = str | Styled
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """How one column of a table is set.
-
-    Attributes:
-        title: shown above it; "" for none.
-        align: `left` or `right`.
-        wrap: whether its cells may be broken at spaces when the terminal is too narrow.
-        style: style of its plain cells.
-    """
-
-    title: str = ""
-    align: Literal["left", "right"] = "left"
-    wrap: bool = False
-    style: str = ""
 
 
 class Page:
@@ -78,7 +50,7 @@ class Page:
 
     def paragraph(self, *cells: Cell, indent: str = "  ") -> None:
         """Text broken at spaces to the page's width; lines after the first begin with `indent`."""
-        words = [Styled(word, _style(cell)) for cell in cells for word in printable(_text(cell)).split(" ")]
+        words = [Styled(word, style_of(cell)) for cell in cells for word in printable(text_of(cell)).split(" ")]
         line: list[Cell] = []
         used = 0
         for word in words:
@@ -97,11 +69,15 @@ class Page:
         table = [[_clean(cell) for cell in row] for row in rows]
         if any(column.title for column in columns):
             table.insert(0, [Styled(column.title, "dim") for column in columns])
-        widths = [max((cell_len(_text(row[i])) for row in table), default=0) for i in range(len(columns))]
+        widths = [max((cell_len(text_of(row[i])) for row in table), default=0) for i in range(len(columns))]
         self._fit(columns, widths, len(indent))
         for row in table:
             for line in self._lines(columns, widths, row):
                 self._stream.write((indent + line).rstrip() + "\n")
+
+    def advice(self, *, option: str, attribute: str) -> str:  # noqa: ARG002
+        """The option: who reads this typed a command."""
+        return option
 
     def _fit(self, columns: Sequence[Column], widths: list[int], indent: int) -> None:
         """Narrow the columns that wrap until the table fits, the widest first."""
@@ -121,7 +97,7 @@ class Page:
 
     def _lines(self, columns: Sequence[Column], widths: Sequence[int], row: Sequence[Cell]) -> Iterator[str]:
         pieces = [
-            _wrap(_text(cell), width) if column.wrap else [_text(cell)]
+            _wrap(text_of(cell), width) if column.wrap else [text_of(cell)]
             for column, width, cell in zip(columns, widths, row, strict=True)
         ]
         for number in range(max(map(len, pieces))):
@@ -129,12 +105,12 @@ class Page:
             for column, width, cell, lines in zip(columns, widths, row, pieces, strict=True):
                 text = lines[number] if number < len(lines) else ""
                 blank = " " * (width - cell_len(text))
-                shown = self._styled(text, _style(cell) or column.style)
+                shown = self._styled(text, style_of(cell) or column.style)
                 parts.append(blank + shown if column.align == "right" else shown + blank)
             yield _GAP.join(parts)
 
     def _shown(self, cell: Cell) -> str:
-        return self._styled(printable(_text(cell)), _style(cell))
+        return self._styled(printable(text_of(cell)), style_of(cell))
 
     def _styled(self, text: str, style: str) -> str:
         if self._colours is None or not style or not text:
@@ -149,16 +125,8 @@ def _parsed(style: str) -> Style:
     return Style.parse(style)
 
 
-def _text(cell: Cell) -> str:
-    return cell if isinstance(cell, str) else cell.text
-
-
-def _style(cell: Cell) -> str:
-    return "" if isinstance(cell, str) else cell.style
-
-
 def _clean(cell: Cell) -> Cell:
-    text = printable(_text(cell))
+    text = printable(text_of(cell))
     return text if isinstance(cell, str) else Styled(text, cell.style)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ckptkit.report import words
-from ckptkit.report.terminal import Cell, Column, Page, Styled
+from ckptkit.report.page import Cell, Column, Page, Styled
 
 if TYPE_CHECKING:
     from ckptkit.verification.result import OutputComparison, VerifyResult
@@ -80,7 +80,8 @@ def _where(result: VerifyResult, page: Page) -> None:
     found = result.first_divergence
     if found is None:
         if not result.passed and not any("layer" in note for note in result.notes):
-            page.line(Styled("--layers says at which layer they part", "dim"))
+            asked = page.advice(option="--layers", attribute="layers=True")
+            page.line(Styled(f"{asked} says at which layer they part", "dim"))
         return
     name = found.target if found.source == found.target else f"{found.source} → {found.target}"
     page.paragraph(
