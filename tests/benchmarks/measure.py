@@ -1,46 +1,63 @@
-"""Timing whole commands: wall time, peak resident memory, exit code, the best of several runs."""
+"""Timing whole commands: wall time, peak resident memory, the best of several runs."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import time
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conftest import ROOT
 
-ROUNDS = 5
-MIB = 1 << 20
+LAUNCHER = Path(__file__).with_name("launcher.py")
+ROUNDS = int(os.environ.get("CKPTKIT_BENCHMARK_ROUNDS", "5"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Run:
-    """The best of several runs of one command: seconds of wall time, peak resident bytes, exit code."""
+    """The best of several runs of one command: seconds of wall time, peak resident bytes."""
 
     seconds: float
     peak: int
-    code: int
 
 
-def run(*command: object, output: Path | None = None) -> Run:
-    """Best of `ROUNDS`, after one that warms the page cache; all have to end alike. `output` is removed before each."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+def run(*command: object, code: int = 0, output: Path | None = None, rounds: int = ROUNDS) -> Run:
+    """Best of several runs of a command, after one that warms the page cache.
+
+    Args:
+        command: the program and its arguments.
+        code: what every run has to exit with.
+        output: a file to remove before each run.
+        rounds: how many runs count.
+    """
+    lines = _printed("-I", "-S", LAUNCHER, rounds + 1, output or "", *command).splitlines()
     found = []
-    for _ in range(ROUNDS + 1):
-        if output is not None:
-            output.unlink(missing_ok=True)
-        begun = time.perf_counter()
-        process = subprocess.Popen([*map(str, command)], env=environment, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        found.append(Run(time.perf_counter() - begun, usage.ru_maxrss * 1024, process.returncode))
-    assert len({each.code for each in found}) == 1, found
+    for line in lines:
+        seconds, peak, given = line.split()
+        assert int(given) == code, f"exit code {given} of {' '.join(map(str, command))}"
+        found.append(Run(float(seconds), int(peak)))
     return min(found, key=lambda each: each.seconds)
 
 
-def show(name: str, found: Run, base: Run) -> float:
-    """Prints a row, returns the ratio."""
-    ratio = found.seconds / base.seconds
-    print(f"{name:<44} {found.seconds:7.2f} s {ratio:6.2f} × {found.peak / MIB:6.0f} MiB  exit {found.code}")
-    return ratio
+def ckptkit(*arguments: object, code: int = 0, output: Path | None = None) -> Run:
+    """`run` for a command of ours."""
+    return run(sys.executable, "-m", "ckptkit", *arguments, code=code, output=output)
+
+
+def python(program: str, *arguments: object) -> Run:
+    """`run` for a program of Python."""
+    return run(sys.executable, "-c", program, *arguments)
+
+
+def told(program: str, *arguments: object) -> list[str]:
+    """The words that a program of Python prints which does its own timing."""
+    return _printed("-c", program, *arguments).split()
+
+
+def _printed(*arguments: object) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # An installed package is compiled; without this, where it is set, each start would compile a fresh checkout anew.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout

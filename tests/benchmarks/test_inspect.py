@@ -1,62 +1,61 @@
-"""`ckptkit inspect` against the imports that it cannot do without, against TensorFlow's own reader, and by size.
+"""`ckptkit inspect` of 1.24 GiB against the imports that it cannot do without and against TensorFlow's own reader.
 
-pytest tests/benchmarks -m benchmark -s
+pytest tests/benchmarks -m benchmark
 """
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
 from tests.benchmarks import data
-from tests.benchmarks.measure import MIB, Run, run, show
+from tests.benchmarks.measure import ckptkit, python
+from tests.benchmarks.table import Part, Row
 
 pytestmark = pytest.mark.benchmark
 
 IMPORTS = "import numpy, typer, rich.table, rich.console"
 
 
-def inspect(path: object, *options: str) -> Run:
-    return run(sys.executable, "-m", "ckptkit", "inspect", path, *options)
+@pytest.fixture(scope="module")
+def inspected(table: Part) -> Row:
+    base = table.add("python -c 'import numpy, typer, rich'", python(IMPORTS))
+    return table.add("inspect, bundle", ckptkit("inspect", data.bundle("one", 1)), against=base, ratio_most=1.3)
 
 
-def test_a_bundle_of_386_variables() -> None:
-    base = run(sys.executable, "-c", IMPORTS)
-    print()
-    show(f"python -c '{IMPORTS}'", base, base)
-    assert show("inspect, bundle of 386 variables", inspect(data.bundle("one", 1)), base) <= 1.3
+def test_a_bundle_of_386_variables(inspected: Row) -> None:
+    assert inspected.held
 
 
-def test_an_hdf5_file_of_386_variables() -> None:
-    base = run(sys.executable, "-c", f"{IMPORTS}, h5py")
-    print()
-    show("the same imports and h5py", base, base)
-    assert show("inspect, HDF5 file of 386 variables", inspect(data.hdf5("one", 1)), base) <= 1.3
+def test_an_hdf5_file_of_386_variables(table: Part) -> None:
+    base = table.add("python -c 'import numpy, typer, rich, h5py'", python(f"{IMPORTS}, h5py"))
+    found = ckptkit("inspect", data.hdf5("one", 1))
+    assert table.add("inspect, HDF5", found, against=base, ratio_most=1.3).held
 
 
-def test_against_tensorflow() -> None:
+def test_against_tensorflow(inspected: Row, table: Part) -> None:
+    listing = "import sys, tensorflow as tf; tf.train.list_variables(sys.argv[1])"
+    theirs = python(listing, data.bundle("one", 1))
+    assert table.add("tf.train.list_variables, bundle", theirs, against=inspected, ratio_least=12).held
+
+
+def test_reading_everything_takes_little_memory(table: Part) -> None:
+    for option, kind, name in (
+        ("--hash", data.hdf5, "HDF5"),
+        ("--stats", data.hdf5, "HDF5"),
+        ("--stats", data.bundle, "bundle"),
+    ):
+        assert table.add(f"inspect {option}, {name}", ckptkit("inspect", kind("one", 1), option), peak_most=200).held
+
+
+def test_reading_everything_against_tensorflow(table: Part) -> None:
     path = data.bundle("one", 1)
-    ours = inspect(path)
-    theirs = run(sys.executable, "-c", f"import tensorflow as tf; tf.train.list_variables({str(path)!r})")
-    print()
-    show("inspect, bundle of 386 variables", ours, ours)
-    assert show("tf.train.list_variables", theirs, ours) >= 15
-
-
-def test_100_000_variables() -> None:
-    found = {count: inspect(data.many_variables(count, 1, f"many_{count}_1"), "--json") for count in (10_000, 100_000)}
-    print()
-    show("inspect --json, 10,000 variables", found[10_000], found[10_000])
-    # n log n: ten times the variables, 10 × 5 / 4 times the time.
-    assert show("inspect --json, 100,000 variables", found[100_000], found[10_000]) <= 12.5
-    assert found[100_000].seconds <= 6
-
-
-@pytest.mark.parametrize("option", ["--stats", "--hash"])
-@pytest.mark.parametrize("kind", [data.hdf5, data.bundle])
-def test_reading_everything_takes_little_memory(kind, option: str) -> None:
-    found = inspect(kind("one", 1), option)
-    print()
-    show(f"inspect {option}, {kind.__name__} of 1.24 GiB", found, found)
-    assert found.peak < 200 * MIB
+    ours = table.add("inspect --hash, bundle", ckptkit("inspect", path, "--hash"), peak_most=200)
+    theirs = python(
+        "import sys, tensorflow as tf\n"
+        "reader = tf.train.load_checkpoint(sys.argv[1])\n"
+        "for name in reader.get_variable_to_shape_map(): reader.get_tensor(name)",
+        path,
+    )
+    row = table.add("tf.train.load_checkpoint, each tensor, bundle", theirs, against=ours, ratio_least=2)
+    assert ours.held
+    assert row.held
