@@ -15,6 +15,14 @@ _UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 
+# A URL in a text: what stands before `://` and an `@`, and a query, may be secrets (presigned URLs, access tokens).
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+://)(?:([^/@\s?#]*)@)?([^\s?]*)(\?\S*)?")
+_PARAMETER = re.compile(r"([^?&=]*)=([^&…][^&]*)")  # a value that was hidden before stays as it is
+# Parameters that say which object is meant, and open nothing.
+_SHOWN_PARAMETERS = ("versionId", "generation", "download")
+# In these the part before `@` names a container.
+_WITH_CONTAINER = ("abfs://", "abfss://", "wasb://", "wasbs://", "hf://")
+
 # A name longer than this is an attack or an accident; its two ends say which one it is.
 _SHOWN_CHARACTERS = 1000
 
@@ -22,12 +30,37 @@ _SHOWN_CHARACTERS = 1000
 def printable(text: str) -> str:
     r"""`text` with every control, bidirectional, zero-width and line-separator character shown as an escape.
 
+    The secrets of a URL are left out (see `without_secrets`).
+
     Example: `printable("a\x1b[2J")` is `"a\\x1b[2J"`.
     """
+    text = without_secrets(text)
     if len(text) > _SHOWN_CHARACTERS:
         half = _SHOWN_CHARACTERS // 2
         text = f"{text[:half]}…{text[-half:]}"
     return _UNPRINTABLE.sub(_escape, text)
+
+
+def without_secrets(text: str) -> str:
+    """`text` with user, password and query values of the URLs in it replaced by `…`.
+
+    Example: `without_secrets("https://me:pw@host/a.h5?X-Amz-Signature=12")` is `"https://…@host/a.h5?X-Amz-Signature=…"`.
+    """
+    return _URL.sub(_hide, text) if "://" in text else text
+
+
+def _hide(match: re.Match[str]) -> str:
+    scheme, user, rest, query = match.groups()
+    if user is not None:
+        user = user if scheme.lower() in _WITH_CONTAINER and ":" not in user else "…"
+    hidden = _PARAMETER.sub(_hide_value, query) if query else ""
+    if query and "=" not in query:
+        hidden = "?…"
+    return f"{scheme}{'' if user is None else user + '@'}{rest}{hidden}"
+
+
+def _hide_value(match: re.Match[str]) -> str:
+    return match.group() if match[1] in _SHOWN_PARAMETERS else f"{match[1]}=…"
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -59,7 +92,7 @@ class CkptkitError(Exception):
     ) -> None:
         super().__init__(problem)
         self.problem = problem
-        self.path = None if path is None else str(path)
+        self.path = None if path is None else without_secrets(str(path))
         self.key = key
         self.expected = expected
         self.found = found

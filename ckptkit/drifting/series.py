@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ckptkit.errors import NotFoundError
-from ckptkit.formats.storage import is_folder, list_folder
+from ckptkit.formats.names import base_name, is_folder, join, list_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,10 +46,10 @@ def find_series(paths: Sequence[str]) -> Series:
         NotFoundError: the folder holds no checkpoint.
     """
     if len(paths) != 1 or not is_folder(paths[0]):
-        skeletons = {_skeleton(Path(path).name) for path in paths}
+        skeletons = {_skeleton(base_name(path)) for path in paths}
         ordered = sorted(paths, key=natural_key) if len(skeletons) == 1 else list(paths)
         return Series(tuple(ordered), _labels(ordered))
-    folder = Path(paths[0])
+    folder = paths[0]
     names = _checkpoints_in(folder)
     if not names:
         raise NotFoundError("no checkpoints in this folder", path=paths[0], hint="Name the files, or their folder.")
@@ -59,7 +58,7 @@ def find_series(paths: Sequence[str]) -> Series:
     chosen = sorted((name for name in names if _skeleton(name) == skeleton), key=natural_key)
     others = [name for name in names if _skeleton(name) != skeleton]
     notes = [f"left out, not of the numbered series: {', '.join(others)}"] if others else []
-    return Series(tuple(str(folder / name) for name in chosen), _labels(chosen), tuple(notes))
+    return Series(tuple(join(folder, name) for name in chosen), _labels(chosen), tuple(notes))
 
 
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:
@@ -67,18 +66,18 @@ def natural_key(name: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in _DIGITS.split(name) if part)
 
 
-def _checkpoints_in(folder: Path) -> list[str]:
+def _checkpoints_in(folder: str) -> list[str]:
     found = []
     for name in list_folder(folder):
-        path = folder / name
+        path = join(folder, name)
         if _LEFT_OVER.search(name):
             continue
-        if path.is_dir():
+        if name.endswith(_ENDINGS) and not is_folder(path):
+            found.append(name.removesuffix(".index"))
+        elif is_folder(path):
             inside = list_folder(path)
             if any(member in inside for member in _IN_FOLDER) or any(member.endswith(".index") for member in inside):
                 found.append(name)
-        elif name.endswith(_ENDINGS):
-            found.append(name.removesuffix(".index"))
     return found
 
 
@@ -88,7 +87,7 @@ def _skeleton(name: str) -> str:
 
 def _labels(paths: Sequence[str]) -> tuple[str, ...]:
     """The first number in which the names differ, or the names where there is none."""
-    names = [Path(path).name for path in paths]
+    names = [base_name(path) for path in paths]
     if len({_skeleton(name) for name in names}) == 1:
         numbers = [_DIGITS.findall(name) for name in names]
         for column in zip(*numbers, strict=True):

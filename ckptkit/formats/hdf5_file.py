@@ -112,7 +112,7 @@ class Hdf5File:
             raise LimitError("its structure refers to the same bytes again and again", path=self.name)
         offset = address + self._start
         number, inside = divmod(offset, _PAGE_BYTES)
-        if inside + length > _PAGE_BYTES or offset < 0:
+        if inside + length > _PAGE_BYTES or offset < 0 or self.storage.distant:  # which keeps pages of its own
             return bytes(read(self.storage, offset, length))
         page = self._pages.get(number)
         if page is None:

@@ -19,12 +19,13 @@ from ckptkit.formats.hdf5_limits import INFLATED_FLOOR_BYTES
 from ckptkit.formats.storage import read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
 
     from ckptkit.formats.hdf5_dataset import Dataset
     from ckptkit.formats.hdf5_file import Hdf5File
+    from ckptkit.model.ranges import Sum
 
 _CACHE_BYTES = 32 << 20
 
@@ -66,11 +67,33 @@ class Hdf5Source:
 
     def stream(self, key: str, buffer: memoryview) -> Iterator[memoryview]:
         """All bytes of tensor `key` in pieces, each a view of `buffer`."""
-        nbytes = self._dataset(key).nbytes
-        for offset in range(0, nbytes, len(buffer)):
-            piece = buffer[: min(len(buffer), nbytes - offset)]
+        return self.stream_range(key, 0, self._dataset(key).nbytes, buffer, [])
+
+    def can_cut(self, key: str) -> bool:
+        """See `RangedSource.can_cut`: chunks are unpacked whole, and a range would unpack its neighbours' too."""
+        dataset = self._dataset(key)
+        return dataset.offset is not None and dataset.type.dtype != "string"
+
+    def stream_range(
+        self,
+        key: str,
+        start: int,
+        stop: int,
+        buffer: memoryview,
+        sums: list[Sum],  # noqa: ARG002 - what lies in one piece has no checksum
+    ) -> Iterator[memoryview]:
+        """See `RangedSource.stream_range`."""
+        dataset = self._dataset(key)
+        if dataset.offset is not None and dataset.type.dtype != "string" and not dataset.type.swapped:
+            yield from self._storage.stream(dataset.offset + start, stop - start, buffer)
+            return
+        for offset in range(start, stop, len(buffer)):
+            piece = buffer[: min(len(buffer), stop - offset)]
             self.read_into(key, offset, piece)
             yield piece
+
+    def verify_ranges(self, key: str, sums: Sequence[Sequence[Sum]]) -> None:
+        """See `RangedSource.verify_ranges`: there is nothing to verify."""
 
     def read_strings(self, key: str) -> list[bytes]:
         """The strings of tensor `key` in C order."""

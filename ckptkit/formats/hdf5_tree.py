@@ -14,6 +14,7 @@ from ckptkit.formats import hdf5_links
 from ckptkit.formats.hdf5_attributes import Attributes, read_attributes, text
 from ckptkit.formats.hdf5_dataset import Dataset, is_dataset, read_dataset
 from ckptkit.formats.hdf5_header import ATTRIBUTE, ATTRIBUTE_INFO, read_header
+from ckptkit.formats.hdf5_prefetch import look_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,6 +95,7 @@ def read_tree(file: Hdf5File) -> Tree:
     """
     walk = _Walk(file)
     try:
+        look_ahead(file)
         with file.parsing():
             walk.run()
     except CkptkitError as error:

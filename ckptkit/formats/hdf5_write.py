@@ -98,6 +98,7 @@ def _create(file: h5py.File, tensor: StoredTensor) -> None:
     properties = h5p.create(h5p.DATASET_CREATE)
     properties.set_alloc_time(h5d.ALLOC_TIME_EARLY)
     properties.set_fill_time(h5d.FILL_TIME_NEVER)
+    properties.set_obj_track_times(False)  # the same content is the same bytes, whoever writes it and when
     stored = dtypes.numpy_dtype(tensor.dtype)
     opaque = stored.kind == "V" or dtypes.BY_NAME[tensor.dtype].numpy != tensor.dtype
     kind = h5t.py_create(np.dtype(f"V{stored.itemsize}") if opaque else stored, logical=True)

@@ -6,6 +6,7 @@ Source: `keras.src.saving.saving_lib` (Keras 3.15), `_save_model_to_fileobj`.
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from ckptkit.errors import ChecksumError, NotFoundError
@@ -84,12 +85,11 @@ def _open_weights(
 ) -> tuple[Hdf5Source, tuple[StoredTensor, ...], tuple[VarsGroup, ...], list[str]]:
     """(source, tensors, groups, damage) of the weights member; judged by the size of the archive, not of the member."""
     weights = open_member(storage, member, inflated_limit(storage.size))
-    try:
+    with ExitStack() as opened:
+        opened.callback(weights.close)
         tree = read_tree(Hdf5File(weights))
         groups = read_vars_groups(tree)
-    except BaseException:
-        weights.close()
-        raise
+        opened.pop_all()
     datasets = judged(tree.datasets, storage.size)
     order = dict.fromkeys([key for group in groups for key in group.keys] + list(datasets))
     tensors = tuple(datasets[key].tensor() for key in order)

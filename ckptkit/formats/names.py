@@ -1,7 +1,7 @@
 """File names of TensorFlow's checkpoints: which files belong to one, and looking for them.
 
-All that is known of folders and names is here, so that a store without folders can take its place. Paths are text:
-pathlib drops a final slash, which is the place of a bundle whose name is empty.
+Paths are text, local or URLs: pathlib drops a final slash, which is the place of a bundle whose name is empty, and makes
+one slash of two. A path is put together and taken apart only here and in the stores.
 
 Sources: tensorflow/core/util/tensor_bundle/naming.cc, tensorflow/python/training/saver.py (`_temp_<hex>/part`),
 tensorflow/core/util/tensor_slice_reader.cc (shards of V1 checkpoints).
@@ -9,13 +9,11 @@ tensorflow/core/util/tensor_slice_reader.cc (shards of V1 checkpoints).
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ckptkit.errors import CkptkitError
-from ckptkit.formats.storage import list_folder, regular_file_size
+from ckptkit.formats.stores import store_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,24 +24,25 @@ STATE_FILE = "checkpoint"
 
 _MEMBER = re.compile(r"(?P<prefix>.*)(?:\.index|\.meta|\.data-\d{5}-of-\d{5})", re.DOTALL)
 _DATA = re.compile(r".*\.data-\d{5}-of-\d{5}", re.DOTALL)
-_V1_SHARD = re.compile(r"(?P<prefix>.*)-(?:\d{5}|\?{5})-of-(?P<count>\d{5})", re.DOTALL)
+_V1_SHARD = re.compile(r"(?P<prefix>.*)-(?:\d{5}|\?{5}|(?:%3F){5})-of-(?P<count>\d{5})", re.DOTALL)
 _TEMPORARY = re.compile(r"_temp(?:_[0-9a-f]+)?")
 
 
 def shard_path(prefix: str, shard: int, count: int) -> str:
     """Data file number `shard` of the bundle `prefix`."""
-    return f"{prefix}.data-{shard:05d}-of-{count:05d}"
+    return add(prefix, f".data-{shard:05d}-of-{count:05d}")
 
 
 def bundle_prefix(path: str) -> str | None:
     """The prefix of the bundle of which `path` is named as a member, or None."""
-    match = _MEMBER.fullmatch(path)
-    return match["prefix"] if match else None
+    front, tail = _split(path)
+    match = _MEMBER.fullmatch(front)
+    return match["prefix"] + tail if match else None
 
 
 def is_data_shard(path: str) -> bool:
     """Whether `path` is named as a bundle's data file."""
-    return _DATA.fullmatch(path) is not None
+    return _DATA.fullmatch(_split(path)[0]) is not None
 
 
 def split_v1_shard(path: str) -> tuple[str, int] | None:
@@ -51,32 +50,82 @@ def split_v1_shard(path: str) -> tuple[str, int] | None:
 
     The second is what `Saver.save` returns and a state file holds.
     """
-    match = _V1_SHARD.fullmatch(path)
-    return (match["prefix"], int(match["count"])) if match and int(match["count"]) else None
+    front, tail = _split(path)
+    match = _V1_SHARD.fullmatch(front)
+    return (match["prefix"] + tail, int(match["count"])) if match and int(match["count"]) else None
+
+
+def add(path: str, ending: str) -> str:
+    """`path` with `ending` at the end of its name."""
+    front, tail = _split(path)
+    return front + ending + tail
+
+
+def ends_with(path: str, ending: str) -> bool:
+    """Whether the name of `path` ends in `ending`."""
+    return _split(path)[0].endswith(ending)
+
+
+def without(path: str, ending: str) -> str:
+    """`path` without `ending`, if its name ends so."""
+    front, tail = _split(path)
+    return front.removesuffix(ending) + tail
+
+
+def _split(path: str) -> tuple[str, str]:
+    """`path` up to the end of its name, and what is no part of the name."""
+    tail = store_of(path).tail(path)
+    return path.removesuffix(tail), tail
 
 
 def is_file(path: str) -> bool:
-    """Whether `path` is a regular file; nothing is opened."""
-    try:
-        regular_file_size(path)
-    except CkptkitError:
-        return False
-    return True
+    """Whether `path` is a regular file or an object; nothing is opened."""
+    return store_of(path).is_file(path)
+
+
+def is_folder(path: str) -> bool:
+    """Whether `path` is a folder (links followed), or a prefix under which there are objects."""
+    return store_of(path).is_folder(path)
+
+
+def file_size(path: str) -> int:
+    """Bytes of the file `path`; nothing is opened.
+
+    Raises:
+        NotFoundError: nothing is there, or a link leads nowhere.
+        CkptkitError: it is a folder, FIFO, device or socket, or may not be looked at.
+    """
+    return store_of(path).size(path)
+
+
+def list_folder(path: str) -> list[str]:
+    """Names in the folder `path`, sorted; an error when it is none or may not be read."""
+    return store_of(path).list_folder(path)
+
+
+def files_below(folder: str) -> Iterator[str]:
+    """Paths, from `folder` on, of all files in it and below, and of links to folders, which are not followed."""
+    return store_of(folder).files_below(folder)
 
 
 def folder_of(path: str) -> str:
     """The folder in which `path` lies."""
-    return os.path.dirname(path) or os.curdir  # noqa: PTH120
+    return store_of(path).folder_of(path)
 
 
 def base_name(path: str) -> str:
     """The last part of `path`; empty for a folder written with a slash."""
-    return os.path.basename(path)  # noqa: PTH119
+    return store_of(path).base_name(path)
 
 
 def join(folder: str, name: str) -> str:
     """`name` inside `folder`."""
-    return os.path.join(folder, name)  # noqa: PTH118
+    return store_of(folder).join(folder, name)
+
+
+def beside(path: str, name: str) -> str:
+    """The file `name` in the folder of `path`."""
+    return join(folder_of(path), name)
 
 
 def bundles_in(folder: str) -> list[str]:
@@ -110,11 +159,3 @@ def leftovers(prefix: str) -> list[str]:
     except CkptkitError:
         return []
     return [name for name in names if name.startswith(base) and _TEMPORARY.fullmatch(name[len(base) :])]
-
-
-def files_below(folder: str) -> Iterator[str]:
-    """Paths, from `folder` on, of all files in it and below, and of links to folders, which are not followed."""
-    for parent, folders, files in os.walk(folder):
-        links = [name for name in folders if Path(parent, name).is_symlink()]
-        for name in sorted([*files, *links]):
-            yield os.path.relpath(join(parent, name), folder)

@@ -9,14 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ckptkit.errors import UsageError, WriteError
+from ckptkit.errors import CkptkitError, UsageError, WriteError
+from ckptkit.formats.names import add, base_name, beside, folder_of, list_folder
+from ckptkit.formats.stores import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-Kind = Literal["file", "folder", "bundle", "sharded"]
+Kind = Literal["file", "folder", "bundle", "sharded", "safetensors-sharded"]
 """One file; a folder with all that is in it; a prefix with `.index` and `.data-NNNNN-of-NNNNN`; `X.weights.json` with
-`X_NNNNN.weights.h5`."""
+`X_NNNNN.weights.h5`; `X.safetensors.index.json` with `X-NNNNN-of-NNNNN.safetensors`."""
 
 SAVED_MODEL = "saved_model.pb"
 
@@ -24,6 +26,13 @@ _INDEX = ".index"
 _BUNDLE_SHARD = re.compile(r"\.data-([0-9]{5})-of-([0-9]{5})")
 _KERAS_INDEX = ".weights.json"
 _KERAS_SHARD = re.compile(r"_([0-9]{5})\.weights\.h5")
+
+# Kind -> what the index's name ends in and the shards' names have not, and what these have instead.
+_SHARDS: dict[Kind, tuple[str, re.Pattern[str]]] = {
+    "bundle": ("", _BUNDLE_SHARD),
+    "sharded": (_KERAS_INDEX, _KERAS_SHARD),
+    "safetensors-sharded": (".safetensors.index.json", re.compile(r"-([0-9]{5})-of-([0-9]{5})\.safetensors")),
+}
 _MOST_FILES = 10_000  # looked at in an input folder, to find out whether the output is one of them
 
 
@@ -44,38 +53,31 @@ def _reason(error: OSError) -> str:
 
 def head(path: str, kind: Kind) -> str:
     """The file that makes an output of `kind` complete, and that comes last."""
-    return path + _INDEX if kind == "bundle" else path
+    return add(path, _INDEX) if kind == "bundle" else path
 
 
 def shards(path: str, kind: Kind) -> list[str]:
-    """The existing data files of a bundle or of sharded Keras weights, whatever their number, sorted."""
-    if kind not in ("bundle", "sharded"):
+    """The existing data files of a bundle or of sharded weights, whatever their number, sorted."""
+    if kind not in _SHARDS:
         return []
-    folder = Path(path).parent
-    begin = Path(path).name.removesuffix(_KERAS_INDEX if kind == "sharded" else "")
-    pattern = _KERAS_SHARD if kind == "sharded" else _BUNDLE_SHARD
+    ending, pattern = _SHARDS[kind]
+    begin = base_name(path).removesuffix(ending)
     try:
-        names = [entry.name for entry in folder.iterdir()]
-    except OSError:
+        names = list_folder(folder_of(path))
+    except CkptkitError:
         return []
-    return sorted(
-        str(folder / name) for name in names if name.startswith(begin) and pattern.fullmatch(name, len(begin))
-    )
+    return [beside(path, name) for name in names if name.startswith(begin) and pattern.fullmatch(name, len(begin))]
 
 
-def free_shard_count(prefix: str) -> int:
-    """The least number of shards under which no shard of bundle `prefix` exists yet.
+def free_shard_count(path: str, kind: Kind = "bundle", *, at_least: int = 1) -> int:
+    """The least number of shards, from `at_least` on, under which no shard of `path` exists yet.
 
-    A bundle is replaced by shards of another count, so that until its index is replaced too the old one is whole.
+    What names its shards by their number is replaced by another number of them, so that until its index is replaced too
+    the old one is whole.
     """
-    taken = {int(match[2]) for match in map(_BUNDLE_SHARD.search, shards(prefix, "bundle")) if match}
-    return next(count for count in range(1, len(taken) + 2) if count not in taken)
-
-
-def free_shard_number(path: str) -> int:
-    """The number from which on no shard of the sharded Keras weights `path` exists yet."""
-    taken = [int(match[1]) for match in map(_KERAS_SHARD.search, shards(path, "sharded")) if match]
-    return max(taken, default=-1) + 1
+    pattern = _SHARDS[kind][1]
+    taken = {int(match[2]) for match in map(pattern.search, shards(path, kind)) if match}
+    return next(count for count in range(at_least, at_least + len(taken) + 1) if count not in taken)
 
 
 def check_output(path: str, *, force: bool, inputs: Iterable[str], kind: Kind) -> None:
@@ -91,6 +93,11 @@ def check_output(path: str, *, force: bool, inputs: Iterable[str], kind: Kind) -
         UsageError: it exists, is an input, is no file, or there is no folder for it.
         WriteError: the folder is not writable.
     """
+    if is_url(path):
+        from ckptkit.formats.remote.staging import check_output as check_url
+
+        check_url(path, force=force, inputs=inputs, kind=kind)
+        return
     _check_folder(path)
     existing = [head(path, kind), *shards(path, kind)]
     for member in existing:
@@ -155,6 +162,7 @@ def _files_of(source: str) -> Iterator[str]:
     yield head(prefix, "bundle")
     yield from shards(prefix, "bundle")
     yield from shards(source, "sharded")
+    yield from shards(source, "safetensors-sharded")
     seen = 0
     for folder, _, names in os.walk(source):
         for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from ckptkit.errors import WriteError
@@ -80,16 +81,41 @@ def verify_written(
                 for _ in recorder.stream(key, buffer):
                     pass
             if recorder.digests[key] != digest:
-                raise WriteError(
-                    "what was written reads back as something else",
-                    path=path,
-                    key=key,
-                    expected=f"{digest[0]} bytes, crc32c {digest[1]:08x}",
-                    found="{} bytes, crc32c {:08x}".format(*recorder.digests[key]),
-                    hint="The storage may be failing; nothing was put in place",
-                )
+                raise _reads_back_as_else(path, key, digest, recorder.digests[key])
     finally:
         source.close()
+
+
+def verify_bytes(path: str, expected: Digest) -> None:
+    """Read the file `path` whole, and compare.
+
+    Raises:
+        WriteError: it holds something else.
+    """
+    from crc32c import crc32c
+
+    from ckptkit.formats.storage import open_storage
+
+    length = crc = 0
+    with closing(open_storage(path)) as storage:
+        buffer = memoryview(bytearray(min(CHUNK_BYTES, storage.size)))
+        for at in range(0, storage.size, CHUNK_BYTES):
+            piece = buffer[: storage.size - at]
+            storage.read_into(at, piece)
+            length, crc = length + len(piece), crc32c(piece, crc)
+    if (length, crc) != expected:
+        raise _reads_back_as_else(path, None, expected, (length, crc))
+
+
+def _reads_back_as_else(path: str, key: str | None, expected: Digest, found: Digest) -> WriteError:
+    return WriteError(
+        "what was written reads back as something else",
+        path=path,
+        key=key,
+        expected="{} bytes, crc32c {:08x}".format(*expected),
+        found="{} bytes, crc32c {:08x}".format(*found),
+        hint="The storage may be failing; nothing was put in place",
+    )
 
 
 def _digest_of_strings(strings: list[bytes]) -> Digest:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ckptkit.errors import CkptkitError, FormatError, LimitError
 from ckptkit.formats.json_text import parse_json
 from ckptkit.formats.meta_graph import MAX_PART_BYTES, NO_META, Meta, read_meta_graph
-from ckptkit.formats.names import INDEX_SUFFIX, files_below, is_file, join
+from ckptkit.formats.names import INDEX_SUFFIX, add, files_below, is_file, join
 from ckptkit.formats.storage import Storage, open_storage, read
 from ckptkit.formats.tensor_bundle import open_bundle, rewrite_bundle
 from ckptkit.formats.tensor_bundle.object_graph import MAX_NODES, parse_children
@@ -82,7 +82,7 @@ def open_saved_model(folder: str) -> tuple[Contents, TensorSource]:
         CkptkitError: it has no variables, or their bundle cannot be read. A graph that cannot be read is a note.
     """
     prefix = variables_prefix(folder)
-    if not is_file(prefix + INDEX_SUFFIX):
+    if not is_file(add(prefix, INDEX_SUFFIX)):
         raise FormatError(
             "the SavedModel holds no variables", path=folder, expected=f"{VARIABLES}/{VARIABLES}{INDEX_SUFFIX}",
             hint="Frozen graphs keep their weights as constants, which are not read.",

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ckptkit.errors import CkptkitError
-from ckptkit.formats.storage import LocalStorage, Storage, check_range
+from ckptkit.formats.local import LocalStorage
+from ckptkit.formats.storage import InPlace, Storage, check_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +30,7 @@ def hold(name: str, size: int, pieces: Iterable[bytes | memoryview]) -> Storage:
     return _Temporary(name, pieces)
 
 
-class _Memory:
+class _Memory(InPlace):
     def __init__(self, name: str, data: bytes) -> None:
         self.name = name
         self.size = len(data)

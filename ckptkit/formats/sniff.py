@@ -79,6 +79,7 @@ def infer_kind(storage: Storage) -> FileKind:
 def _has_hdf5_signature(storage: Storage) -> bool:
     """Whether HDF5's signature is at 0, 512, 1024, 2048 …, where a user block may put it (HDF5 format, II.A)."""
     offset = 0
+    storage.expect([0, *(512 << doubling for doubling in range(storage.size.bit_length()))])
     while offset + len(HDF5_SIGNATURE) <= storage.size:
         if read(storage, offset, len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
             return True

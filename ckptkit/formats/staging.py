@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from ckptkit.errors import UsageError
 from ckptkit.formats.output import Kind, check_output, head, shards, writing
+from ckptkit.formats.stores import is_url, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,7 +37,7 @@ def staged(path: str, *, force: bool, inputs: Iterable[str], kind: Kind = "file"
     Args:
         path: the output, as the user gave it; for a bundle the prefix.
         force: whether an existing output is replaced. Shards are replaced only by shards of other
-            names (`output.free_shard_count`, `free_shard_number`).
+            names (`output.free_shard_count`).
         inputs: paths that are read; the output may be none of them.
         kind: what the block writes.
 
@@ -47,9 +48,16 @@ def staged(path: str, *, force: bool, inputs: Iterable[str], kind: Kind = "file"
         UsageError: the output exists, is an input or cannot be; nothing has been written.
         WriteError: the platform refused at some point.
     """
+    path = plain(path)
     check_output(path, force=force, inputs=inputs, kind=kind)
+    if is_url(path):
+        from ckptkit.formats.remote.staging import staged_for_upload
+
+        with staged_for_upload(path, force=force, kind=kind) as staged_here:
+            yield staged_here
+        return
     named = Path(os.path.realpath(Path(path).parent)) / Path(path).name
-    final = named if kind in ("bundle", "sharded") else Path(os.path.realpath(named))  # a link stays a link
+    final = Path(os.path.realpath(named)) if kind in ("file", "folder") else named  # a link stays a link
     stage = final.parent / f".{final.name[:100]}.{secrets.token_hex(8)}.tmp"
     with writing(path):
         try:

@@ -1,18 +1,17 @@
 """Bytes behind a name: the one small protocol through which every format reads.
 
-Nothing above it may assume a local file. The local one reads by `preadv` into the caller's buffer rather than
-through a memory map: a file that is cut short under a map is a SIGBUS, and a map counts as resident memory.
+Nothing above it may assume a local file: `stores` chooses by the path where the bytes come from.
 """
 
 from __future__ import annotations
 
-import errno
-import os
-import stat
-from pathlib import Path
-from typing import Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from ckptkit.errors import CkptkitError, FormatError, NotFoundError
+from ckptkit.errors import FormatError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator
 
 
 class Storage(Protocol):
@@ -26,6 +25,10 @@ class Storage(Protocol):
     def size(self) -> int:
         """Length in bytes, taken once when it was opened."""
 
+    @property
+    def distant(self) -> bool:
+        """Whether each read is a round trip, so that it pays to say beforehand what is wanted (`expect`)."""
+
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill `buffer` from byte `offset`.
 
@@ -33,8 +36,39 @@ class Storage(Protocol):
             FormatError: the range is not wholly inside; says both numbers.
         """
 
+    def stream(self, offset: int, length: int, buffer: memoryview) -> Iterator[memoryview]:
+        """Bytes `offset` to `offset + length` in order, in pieces that fill `buffer`, each a view of it.
+
+        What has a way to go for its bytes fetches the next ones while a piece is looked at.
+        """
+
+    def expect(self, offsets: Iterable[int]) -> None:
+        """Told that a few bytes at each of `offsets` are read soon; what is far away fetches them at once."""
+
     def close(self) -> None:
         """Idempotent."""
+
+
+class InPlace:
+    """`stream` and `expect` of a storage whose bytes are at hand."""
+
+    name: str
+    size: int
+    distant = False
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """As `Storage.read_into`."""
+        raise NotImplementedError
+
+    def stream(self, offset: int, length: int, buffer: memoryview) -> Iterator[memoryview]:
+        """As `Storage.stream`."""
+        for at in range(offset, offset + length, len(buffer)):
+            piece = buffer[: min(len(buffer), offset + length - at)]
+            self.read_into(at, piece)
+            yield piece
+
+    def expect(self, offsets: Iterable[int]) -> None:
+        """As `Storage.expect`: nothing is gained."""
 
 
 def read(storage: Storage, offset: int, length: int) -> bytearray:
@@ -56,107 +90,47 @@ def check_range(storage: Storage, offset: int, length: int) -> None:
         )
 
 
-def regular_file_size(path: str | os.PathLike[str]) -> int:
-    """Size of the regular file `path`, by one `stat`, before it is opened.
+def open_storage(path: str | os.PathLike[str]) -> Storage:
+    """Open the file or object `path` for reading by ranges.
 
     Raises:
-        NotFoundError: nothing is there, or a link leads nowhere.
-        CkptkitError: it is a folder, FIFO, device or socket, or may not be looked at.
+        NotFoundError: nothing is there.
+        CkptkitError: it is no regular file, or cannot be read.
     """
-    try:
-        found = os.stat(path)
-    except OSError as error:
-        raise _os_error(error, path) from error
-    except ValueError as error:  # a NUL byte in the path
-        raise NotFoundError("not a path", path=os.fspath(path)) from error
-    if not stat.S_ISREG(found.st_mode):
-        raise CkptkitError(
-            "only regular files are read", path=os.fspath(path), expected="a regular file", found=_kind(found.st_mode)
-        )
-    return found.st_size
+    from ckptkit.formats.stores import plain, store_of
+
+    name = plain(str(path))
+    return store_of(name).open(name)
 
 
-def _kind(mode: int) -> str:
-    if stat.S_ISDIR(mode):
-        return "a folder"
-    if stat.S_ISFIFO(mode):
-        return "a FIFO"
-    if stat.S_ISSOCK(mode):
-        return "a socket"
-    return "a device"
+def as_file(storage: Storage) -> IO[bytes]:
+    """A file object to read `storage` with, for what takes nothing else; closing it leaves the storage open."""
+    import io
 
+    class File(io.RawIOBase):
+        at = 0
 
-def _os_error(error: OSError, path: str | os.PathLike[str]) -> CkptkitError:
-    name = os.fspath(path)
-    if error.errno == errno.ENOENT:
-        dangling = os.path.islink(name)
-        return NotFoundError("a link to a file that is not there" if dangling else "no such file", path=name)
-    return CkptkitError(f"cannot be read ({(error.strerror or 'unknown error').lower()})", path=name)
+        def readable(self) -> bool:
+            return True
 
+        def seekable(self) -> bool:
+            return True
 
-class LocalStorage:
-    """A regular file of this machine."""
+        def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+            self.at = offset + (0, self.at, storage.size)[whence]
+            return self.at
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.name = os.fspath(path)
-        self.size = regular_file_size(path)
-        flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        try:
-            self._descriptor = os.open(path, flags)
-        except OSError as error:
-            raise _os_error(error, path) from error
-        opened = os.fstat(self._descriptor)
-        if not stat.S_ISREG(opened.st_mode):  # replaced between the two calls
-            self.close()
-            raise CkptkitError("only regular files are read", path=self.name, found=_kind(opened.st_mode))
-        self.size = opened.st_size
+        def tell(self) -> int:
+            return self.at
 
-    def read_into(self, offset: int, buffer: memoryview) -> None:
-        """As `Storage.read_into`."""
-        check_range(self, offset, len(buffer))
-        done = 0
-        while done < len(buffer):
-            try:
-                count = _pread_into(self._descriptor, buffer[done:], offset + done)
-            except OSError as error:
-                raise _os_error(error, self.name) from error
-            if count == 0:
-                raise FormatError(
-                    "the file became shorter while it was read",
-                    path=self.name,
-                    expected=f"{self.size} bytes",
-                    found=f"{offset + done}",
-                )
-            done += count
+        def readinto(self, buffer: Any) -> int:
+            view = memoryview(buffer).cast("B")
+            view = view[: max(0, min(len(view), storage.size - self.at))]
+            storage.read_into(self.at, view)
+            self.at += len(view)
+            return len(view)
 
-    def close(self) -> None:
-        """As `Storage.close`."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
-
-
-if hasattr(os, "preadv"):
-
-    def _pread_into(descriptor: int, buffer: memoryview, offset: int) -> int:
-        return os.preadv(descriptor, [buffer], offset)
-
-else:  # Windows has no positional read: one lock keeps seek and read together
-    import threading
-
-    _seek_lock = threading.Lock()
-
-    def _pread_into(descriptor: int, buffer: memoryview, offset: int) -> int:
-        with _seek_lock:
-            os.lseek(descriptor, offset, os.SEEK_SET)
-            data = os.read(descriptor, len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-
-def open_storage(path: str | os.PathLike[str]) -> Storage:
-    """Open `path` for reading by ranges; regular files only."""
-    return LocalStorage(path)
+    return io.BufferedReader(File())
 
 
 class Window:
@@ -166,6 +140,7 @@ class Window:
         check_range(outer, offset, size)
         self.name = name
         self.size = size
+        self.distant = outer.distant
         self._outer = outer
         self._offset = offset
 
@@ -174,18 +149,14 @@ class Window:
         check_range(self, offset, len(buffer))
         self._outer.read_into(self._offset + offset, buffer)
 
+    def stream(self, offset: int, length: int, buffer: memoryview) -> Iterator[memoryview]:
+        """As `Storage.stream`."""
+        check_range(self, offset, length)
+        return self._outer.stream(self._offset + offset, length, buffer)
+
+    def expect(self, offsets: Iterable[int]) -> None:
+        """As `Storage.expect`."""
+        self._outer.expect(self._offset + offset for offset in offsets)
+
     def close(self) -> None:
         """Nothing of its own to give back."""
-
-
-def list_folder(path: str | os.PathLike[str]) -> list[str]:
-    """Names in the folder `path`, sorted; an error when it is none or may not be read."""
-    try:
-        return sorted(os.listdir(path))
-    except OSError as error:
-        raise _os_error(error, path) from error
-
-
-def is_folder(path: str | os.PathLike[str]) -> bool:
-    """Whether `path` is a folder (links followed)."""
-    return Path(path).is_dir()

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import math
 import threading
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ckptkit import dtypes
 from ckptkit.errors import FormatError, NotFoundError, UnsupportedError
 from ckptkit.formats.meta_graph import NO_META, read_meta
-from ckptkit.formats.names import META_SUFFIX, is_file, split_v1_shard, v1_shards
+from ckptkit.formats.names import META_SUFFIX, add, is_file, split_v1_shard, v1_shards
 from ckptkit.formats.storage import Storage, open_storage, read
 from ckptkit.formats.tensor_bundle.slices import Part, encode_slice_key, infer_parts, read_joined
 from ckptkit.formats.tensor_bundle.strings import check_size
@@ -56,25 +57,23 @@ def open_v1(path: str) -> tuple[Contents, V1Source]:
     Raises:
         CkptkitError: a file cannot be read or is malformed.
     """
-    prefix, paths, damage = _find_files(path)
+    prefix, paths, damage = find_files(path)
     files: list[V1File] = []
-    try:
+    with ExitStack() as opened:
         listed: dict[bytes, list[tuple[int, Listed]]] = {}
-        producer = 0
         for place, name in enumerate(paths):
             file = V1File(open_storage(name))
+            opened.callback(file.storage.close)
             files.append(file)
             with naming(name):
-                tensors, producer = parse_list(file.read_list())
+                tensors = parse_list(file.read_list())
             for key, tensor in tensors.items():
                 listed.setdefault(key, []).append((place, tensor))
         size = sum(file.storage.size for file in files)
         places = {text(key): _place(key, found, size) for key, found in listed.items()}
-    except BaseException:
-        for file in files:
-            file.storage.close()
-        raise
-    meta = read_meta(prefix + META_SUFFIX) if is_file(prefix + META_SUFFIX) else NO_META
+        opened.pop_all()
+    graph_path = add(prefix, META_SUFFIX)
+    meta = read_meta(graph_path) if is_file(graph_path) else NO_META
     trainable = {variable.name: variable.trainable for variable in meta.graph.variables} if meta.graph else {}
     stored = tuple(
         StoredTensor(key, place.shape, place.dtype, place.nbytes, (), trainable.get(key), place.problem)
@@ -83,7 +82,7 @@ def open_v1(path: str) -> tuple[Contents, V1Source]:
     problems = tuple(f"{key}: {place.problem}" for key, place in places.items() if place.problem)
     contents = Contents(
         format="tf-v1",
-        producer=meta.producer or f"TensorFlow (V1 checkpoint, version {producer})",
+        producer=meta.producer,
         tensors=stored,
         meta_graph=meta.graph,
         notes=(*((f"{len(paths)} files read as one",) if len(paths) > 1 else ()), *meta.notes),
@@ -92,7 +91,7 @@ def open_v1(path: str) -> tuple[Contents, V1Source]:
     return contents, V1Source(path, files, places)
 
 
-def _find_files(path: str) -> tuple[str, list[str], tuple[str, ...]]:
+def find_files(path: str) -> tuple[str, list[str], tuple[str, ...]]:
     """Prefix, files that are there, and what is missing of the checkpoint that `path` is or belongs to."""
     split = split_v1_shard(path)
     if split is None and is_file(path):

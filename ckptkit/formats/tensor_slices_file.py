@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ckptkit.errors import FormatError, LimitError
 from ckptkit.formats.storage import Storage, read
-from ckptkit.formats.tensor_bundle.entries import Extent, parse_shape, parse_slice, parse_version
+from ckptkit.formats.tensor_bundle.entries import Extent, check_version, parse_shape, parse_slice
 from ckptkit.formats.tensor_bundle.table import MAX_BLOCK_BYTES, Table, locate_entries, open_block, open_table
 from ckptkit.formats.wire import (
     field_bytes,
@@ -52,15 +52,15 @@ def is_v1_list(table: Table) -> bool:
             block.close()
 
 
-def parse_list(data: bytes) -> tuple[dict[bytes, Listed], int]:
-    """The tensors that a `SavedTensorSlices` lists, by name, and the version that wrote it.
+def parse_list(data: bytes) -> dict[bytes, Listed]:
+    """The tensors that a `SavedTensorSlices` lists, by name.
 
     Raises:
         FormatError: it is malformed, lists a tensor twice or is the header of a V2 bundle.
         UnsupportedError: it asks for a later reader.
     """
     listed: dict[bytes, Listed] = {}
-    producer, found = 0, False
+    found = False
     for tag, meta in parse_fields(data):
         if tag != length_tag(1):
             continue
@@ -72,10 +72,10 @@ def parse_list(data: bytes) -> tuple[dict[bytes, Listed], int]:
                     raise FormatError("a tensor is listed twice", key=text(name))
                 listed[name] = tensor
             elif inner == length_tag(2):
-                producer = parse_version(field_bytes(value), FORMAT_VERSION)
+                check_version(field_bytes(value), FORMAT_VERSION)
     if not found:
         raise FormatError("the table holds no V1 checkpoint")
-    return listed, producer
+    return listed
 
 
 def _parse_listed(data: bytes) -> tuple[bytes, Listed]:

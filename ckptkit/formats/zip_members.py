@@ -55,6 +55,7 @@ _MOST_MEMBERS = 400_000
 _LARGEST_RATIO = 1032
 
 _PIECE = 1 << 20
+_FIRST_PIECE = 1 << 14  # often all that is wanted: the header of an array
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,9 @@ def members(storage: Storage, *, paths: bool = True) -> dict[str, Member]:
     count, start, size = _find_directory(storage)
     found: dict[str, Member] = {}
     ends: list[tuple[int, int, str]] = []
-    for entry in _parse_directory(storage.name, bytes(read(storage, start, size)), count):
+    entries = _parse_directory(storage.name, bytes(read(storage, start, size)), count)
+    storage.expect(entry.header for entry in entries)
+    for entry in entries:
         if entry.name in found:
             raise _wrong(storage, entry.name, "two members have this name; readers differ in which one counts")
         if paths:
@@ -203,20 +206,21 @@ def check_member(storage: Storage, member: Member) -> None:
 
 
 def _stored(storage: Storage, member: Member) -> Iterator[bytes]:
-    for at in range(0, member.size, _PIECE):
-        yield bytes(read(storage, member.offset + at, min(_PIECE, member.size - at)))
+    for piece in storage.stream(member.offset, member.size, memoryview(bytearray(_PIECE))):
+        yield bytes(piece)
 
 
 def _inflated(storage: Storage, member: Member) -> Iterator[bytes]:
     """Pieces of the deflate stream; one byte more than declared is enough to tell that it is too long."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     at, end = member.offset, member.offset + member.compressed
-    pending = b""
+    pending, step = b"", _FIRST_PIECE
     try:
         while not inflater.eof:
             if not pending:
-                pending = bytes(read(storage, at, min(_PIECE, end - at)))
+                pending = bytes(read(storage, at, min(step, end - at)))
                 at += len(pending)
+                step = min(4 * step, _PIECE)
             given = len(pending)
             piece = inflater.decompress(pending, _PIECE)
             pending = inflater.unconsumed_tail

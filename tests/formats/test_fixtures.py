@@ -82,5 +82,5 @@ def test_fixtures_are_small() -> None:
 
 def test_every_format_has_a_fixture() -> None:
     formats = {"keras-h5", "keras-weights-h5", "keras", "keras-sharded", "tensor-bundle", "tf-v1", "saved-model",
-               "safetensors", "npz", "hdf5"}  # fmt: skip
+               "safetensors", "safetensors-sharded", "npz", "hdf5"}  # fmt: skip
     assert {line["format"] for line in CASES.values()} == formats

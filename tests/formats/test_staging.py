@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import resource
 import signal
@@ -18,7 +19,7 @@ import pytest
 from ckptkit.errors import CkptkitError, UsageError, WriteError
 from ckptkit.formats import open_contents
 from ckptkit.formats.npz import write_npz
-from ckptkit.formats.output import Kind, free_shard_count, free_shard_number
+from ckptkit.formats.output import Kind, free_shard_count
 from ckptkit.formats.readback import Recorder, verify_written
 from ckptkit.formats.safetensors import write_safetensors
 from ckptkit.formats.staging import staged
@@ -41,8 +42,8 @@ def write(path: str, kind: Kind, text: str, *, final: Path) -> None:
             Path(f"{path}.data-{number:05}-of-{count:05}").write_text(text)
         Path(f"{path}.index").write_text(text)
     else:
-        number = free_shard_number(str(final))
-        Path(path).with_name(f"model_{number:05}.weights.h5").write_text(text)
+        names = (f"model_{number:05}.weights.h5" for number in itertools.count())
+        Path(path).with_name(next(name for name in names if not final.with_name(name).exists())).write_text(text)
         Path(path).write_text(text)
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ckptkit.errors import ChecksumError, CkptkitError, FormatError, LimitError, UnsupportedError
-from ckptkit.formats.storage import LocalStorage, open_storage, read
+from ckptkit.formats.local import LocalStorage
+from ckptkit.formats.storage import open_storage, read
 from ckptkit.formats.zip_members import DEFLATED, STORED, check_member, is_zip, members, open_member, stream_member
 
 if TYPE_CHECKING:
