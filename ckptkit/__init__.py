@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ckptkit.model import Checkpoint as Checkpoint
     from ckptkit.model import Layer as Layer
     from ckptkit.model import Variable as Variable
+    from ckptkit.report.progress import progress_bar as progress_bar
 
 __version__ = "0.1.0"
 
@@ -46,6 +47,7 @@ _PUBLIC = {
     "match": "ckptkit.api.moving",
     "open": "ckptkit.api.opening",
     "plan": "ckptkit.api.moving",
+    "progress_bar": "ckptkit.report.progress",
     "read_plan": "ckptkit.api.moving",
     "remap": "ckptkit.api.moving",
     "verify": "ckptkit.api.proving",
@@ -67,6 +69,7 @@ __all__ = [
     "match",
     "open",
     "plan",
+    "progress_bar",
     "read_plan",
     "remap",
     "verify",

@@ -4,7 +4,7 @@ Naming, by target format (canonical name `encoder/dense/kernel`, layer `encoder/
 
 | target | name |
 |---|---|
-| safetensors, npz, TensorFlow bundle | the canonical name |
+| safetensors (also sharded), npz, TensorFlow bundle | the canonical name |
 | Keras legacy HDF5 | group `encoder/dense`, weight `encoder/dense/kernel:0` |
 | Keras 3 weights (also sharded) | `layers/encoder/dense/vars/N`, `name` attribute `encoder/dense` |
 
@@ -14,11 +14,12 @@ What belongs to no layer goes where that format keeps such things: `top_level_mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ckptkit.errors import UnsupportedError, UsageError
 from ckptkit.model import (
+    Checkpoint,
     CheckpointSpec,
     Contents,
     KerasV3,
@@ -38,9 +39,18 @@ _ENDINGS = (
     (".h5", "keras-h5"),
     (".hdf5", "keras-h5"),
     (".safetensors", "safetensors"),
+    (".safetensors.index.json", "safetensors-sharded"),
     (".npz", "npz"),
 )
-FORMATS = ("keras-h5", "keras-weights-h5", "keras-sharded", "tensor-bundle", "safetensors", "npz")
+FORMATS = (
+    "keras-h5",
+    "keras-weights-h5",
+    "keras-sharded",
+    "tensor-bundle",
+    "safetensors",
+    "safetensors-sharded",
+    "npz",
+)
 
 # What can be read and cannot be made from variables alone, with what is missing.
 _NEEDS_MORE = {
@@ -162,11 +172,23 @@ def _v3(spec: CheckpointSpec, carried: list[Variable]) -> tuple[dict[str, str], 
 
 
 class RenamedSource:
-    """A source whose tensors are read under other keys."""
+    """The tensors of an open checkpoint under other keys; goes to another process as the checkpoint does."""
 
-    def __init__(self, source: TensorSource, origin: Mapping[str, str]) -> None:
-        self._source = source
+    def __init__(self, checkpoint: Checkpoint, origin: Mapping[str, str]) -> None:
+        self._checkpoint = checkpoint
+        self._source = checkpoint.source
         self._origin = origin
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return RenamedSource, (self._checkpoint, dict(self._origin))
+
+    def restricted(self, keys: Iterable[str]) -> RenamedSource:
+        """Its tensors `keys` only: what goes to the process that wants no others."""
+        return RenamedSource(self._checkpoint, {key: self._origin[key] for key in keys})
+
+    def behind(self, key: str) -> tuple[TensorSource, str]:
+        """See `ForwardingSource.behind`."""
+        return self._source, self._origin[key]
 
     def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
         """As `TensorSource.read_into`."""

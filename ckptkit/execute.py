@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ from ckptkit.plans import (
 from ckptkit.plans.ops import leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy as np
 
@@ -126,11 +126,30 @@ class PlannedSource:
     """
 
     def __init__(self, plan: Plan, source: Checkpoint, template: Checkpoint | None = None) -> None:
+        self._plan = plan
+        self._template = template
         self._source = source
         self._steps = {step.key: step for step in plan.steps}
         self._kept = {kept.key: _Elsewhere(template.source, kept.key) for kept in plan.kept} if template else {}
         self._lock = Lock()
         self._last: tuple[str, memoryview] | None = None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return PlannedSource, (self._plan, self._source, self._template)
+
+    def restricted(self, keys: Iterable[str]) -> PlannedSource:
+        """Its tensors `keys` only: what goes to the process that wants no others."""
+        wanted = set(keys)
+        steps = tuple(step for step in self._plan.steps if step.key in wanted)
+        kept = tuple(kept for kept in self._plan.kept if kept.key in wanted)
+        plan = replace(self._plan, steps=steps, kept=kept, missing=(), unexpected=(), ambiguous=())
+        return PlannedSource(plan, self._source, self._template)
+
+    def behind(self, key: str) -> tuple[TensorSource, str] | None:
+        """See `ForwardingSource.behind`; copies that have to be equal are compared whole, so here."""
+        step = self._steps.get(key)
+        through = None if step is not None and step.copies else self._through(key)
+        return None if through is None else (through.source, through.key)
 
     def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
         """Fill `buffer` with the bytes of tensor `key` that begin at byte `offset`."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, get_args
 
-from ckptkit.api.opening import Progress, open, refuse_damaged, select, silent  # noqa: A004
+from ckptkit.api.opening import Counter, Progress, refuse_damaged, select, silent
 from ckptkit.api.pairing import pair_variables, restrict
+from ckptkit.api.reopening import open_for
+from ckptkit.engines import Engine, open_engine
 from ckptkit.errors import FormatError, RefusedError, UsageError
 from ckptkit.matching.result import Match
 from ckptkit.model import CHUNK_BYTES, By, Checkpoint, CheckpointSpec, TensorSpec
@@ -27,6 +29,7 @@ def diff(
     rtol: float = 0.0,
     filter: str | None = None,  # noqa: A002
     slots: bool = False,
+    engine: str | Engine | None = None,
     progress: Progress = silent,
 ) -> Diff:
     """What differs between two checkpoints of any format, also when every name changed.
@@ -40,19 +43,19 @@ def diff(
         rtol: relative tolerance.
         filter: a glob; only variables whose name, key or layer matches on either side are looked at.
         slots: whether optimizer slots and state count in the verdict. They are compared in any case.
+        engine: who reads and compares (see `ckptkit.engines.open_engine`); threads of this process for None.
         progress: called while tensors are read.
 
     Raises:
         CkptkitError: a file cannot be read, or its data does not match its checksums.
     """
     check_method(by)
-    if isinstance(a, Checkpoint) and isinstance(b, Checkpoint):
-        return _diff(a, b, by, atol, rtol, filter, slots, progress)
-    if isinstance(a, Checkpoint):
-        with open(b) as opened:  # type: ignore[arg-type]  # not a Checkpoint: see above
-            return _diff(a, opened, by, atol, rtol, filter, slots, progress)
-    with open(a) as opened:
-        return diff(opened, b, by=by, atol=atol, rtol=rtol, filter=filter, slots=slots, progress=progress)
+    with ExitStack() as stack:
+        workers = stack.enter_context(open_engine(engine))
+        opened = [
+            each if isinstance(each, Checkpoint) else stack.enter_context(open_for(workers, each)) for each in (a, b)
+        ]
+        return _diff(opened[0], opened[1], by, atol, rtol, filter, slots, workers, progress)
 
 
 def check_method(by: str) -> None:
@@ -62,7 +65,15 @@ def check_method(by: str) -> None:
 
 
 def _diff(
-    a: Checkpoint, b: Checkpoint, by: By, atol: float, rtol: float, glob: str | None, slots: bool, progress: Progress
+    a: Checkpoint,
+    b: Checkpoint,
+    by: By,
+    atol: float,
+    rtol: float,
+    glob: str | None,
+    slots: bool,
+    engine: Engine,
+    progress: Progress,
 ) -> Diff:
     from ckptkit.compare import Tolerance
     from ckptkit.differences import diff_checkpoints
@@ -72,8 +83,8 @@ def _diff(
     specs = a.spec, b.spec
     if glob is not None:
         specs = _filtered(a.spec, b.spec, glob)
-    counter = _Counter(progress, sum(variable.nbytes for spec in specs for variable in spec.variables))
-    match, known = pair_variables(a, b, specs, by, counter)
+    counter = Counter(progress, sum(variable.nbytes for spec in specs for variable in spec.variables))
+    match, known = pair_variables(a, b, specs, by, engine, counter)
     _check_readable(a, (each.name for each in match.unexpected))
     _check_readable(b, (each.name for each in match.missing))
     return diff_checkpoints(
@@ -84,6 +95,7 @@ def _diff(
         converted=_converted(a, specs, match),
         known=known,
         slots=slots,
+        engine=engine,
         progress=counter,
     )
 
@@ -108,21 +120,6 @@ def _check_readable(checkpoint: Checkpoint, names: Iterable[str]) -> None:
         else:
             for _ in checkpoint.source.stream(variable.key, buffer):
                 pass
-
-
-class _Counter:
-    """Adds up bytes reported from several threads, and passes the sum on."""
-
-    def __init__(self, progress: Progress, total: int) -> None:
-        self._progress = progress
-        self._total = total
-        self._done = 0
-        self._lock = threading.Lock()
-
-    def __call__(self, nbytes: int) -> None:
-        with self._lock:
-            self._done += nbytes
-            self._progress(min(self._done, self._total), self._total)
 
 
 def _filtered(a: CheckpointSpec, b: CheckpointSpec, glob: str) -> tuple[CheckpointSpec, CheckpointSpec]:

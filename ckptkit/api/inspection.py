@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ckptkit.api.opening import Progress, open, select, silent  # noqa: A004
+from ckptkit.api.opening import Counter, Progress, select, silent
+from ckptkit.api.reopening import open_for
+from ckptkit.display import Displayed
 from ckptkit.doubts import doubts
+from ckptkit.engines import THREADS, Engine, open_engine
 from ckptkit.errors import CkptkitError
-from ckptkit.model import Checkpoint, CheckpointSpec, TensorSpec, Variable
+from ckptkit.model import Checkpoint, CheckpointSpec, Variable
 
 if TYPE_CHECKING:
     import os
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
+class Inspection(Displayed):
     """What `inspect` found.
 
     Attributes:
@@ -45,6 +47,7 @@ def inspect(
     stats: bool = False,
     hashes: bool = False,
     filter: str | None = None,  # noqa: A002
+    engine: str | Engine | None = None,
     progress: Progress = silent,
 ) -> Inspection:
     """List what a checkpoint holds; with `stats` or `hashes`, read every tensor once in bounded memory.
@@ -54,12 +57,13 @@ def inspect(
         stats: whether to measure each tensor's values.
         hashes: whether to take the SHA-256 of each tensor's little-endian bytes in C order.
         filter: a glob that a variable's name, key or layer has to match.
+        engine: who reads tensors (see `ckptkit.engines.open_engine`); threads of this process for None.
         progress: called while tensors are read.
 
     Raises:
         CkptkitError: the path cannot be read, or nothing matches `filter`.
     """
-    with open(path) as checkpoint:
+    with open_engine(engine) as workers, open_for(workers, path) as checkpoint:
         variables = select(checkpoint.spec, filter)
         problems = {variable.name: variable.problem for variable in variables if variable.problem}
         statistics: dict[str, TensorStatistics] = {}
@@ -67,7 +71,7 @@ def inspect(
         digests: dict[str, str] = {}
         if stats or hashes:
             readable = tuple(variable for variable in variables if not variable.problem)
-            measured = _measure(checkpoint, readable, stats=stats, hashes=hashes, progress=progress)
+            measured = measure(checkpoint, readable, stats=stats, hashes=hashes, engine=workers, progress=progress)
             for variable, found in zip(readable, measured, strict=True):
                 if isinstance(found, CkptkitError):
                     problems[variable.name] = str(found)
@@ -80,26 +84,19 @@ def inspect(
         return Inspection(checkpoint.spec, variables, statistics, flags, digests, problems)
 
 
-def _measure(
-    checkpoint: Checkpoint, variables: tuple[Variable, ...], *, stats: bool, hashes: bool, progress: Progress
+def measure(
+    checkpoint: Checkpoint,
+    variables: Sequence[Variable],
+    *,
+    stats: bool,
+    hashes: bool,
+    engine: Engine = THREADS,
+    progress: Progress = silent,
 ) -> list[Examination | CkptkitError]:
-    """One pass over each variable, on two threads; an error in the place of what cannot be read."""
-    from ckptkit import compare
+    """One pass over each variable; an error in the place of what cannot be read."""
+    from ckptkit.api.measuring import Measured, MeasureWork
 
-    total = sum(variable.nbytes for variable in variables)
-    done = [0]
-    lock = threading.Lock()
-
-    def examine(variable: Variable, work: compare.Workspace) -> Examination | CkptkitError:
-        spec = TensorSpec(variable.key, variable.shape, variable.dtype)
-        found: Examination | CkptkitError
-        try:
-            found = compare.examine(checkpoint.source, spec, statistics=stats, sha256=hashes, work=work)
-        except CkptkitError as error:
-            found = error
-        with lock:
-            done[0] += variable.nbytes
-            progress(done[0], total)
-        return found
-
-    return compare.run_tasks(variables, examine, cost=lambda variable: variable.nbytes)
+    counter = Counter(progress, sum(variable.nbytes for variable in variables))
+    work = MeasureWork(checkpoint, stats, hashes)
+    tasks = [Measured(variable) for variable in variables]
+    return engine.run(tasks, work, cost=lambda task: task.nbytes, progress=counter)

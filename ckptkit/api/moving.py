@@ -11,8 +11,12 @@ from ckptkit.api.comparing import check_method
 from ckptkit.api.opening import Progress, open, refuse_damaged, silent  # noqa: A004
 from ckptkit.api.pairing import match_contents
 from ckptkit.api.rearranging import expressions
+from ckptkit.api.reopening import open_for
+from ckptkit.api.sharding import like_sharding, write_shards
 from ckptkit.api.writing import written
 from ckptkit.conventions import read_forms
+from ckptkit.display import Displayed
+from ckptkit.engines import THREADS, Engine, open_engine
 from ckptkit.errors import UsageError
 from ckptkit.model import Checkpoint, TensorSpec
 from ckptkit.plans import Plan, check_plan, encode_plan, parse_plan, reads
@@ -25,11 +29,11 @@ if TYPE_CHECKING:
 Path = str | os.PathLike[str]
 
 # A plan is text that people edit; one of a million variables stays below this.
-_LARGEST_PLAN = 1 << 30
+LARGEST_PLAN = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Remapped:
+class Remapped(Displayed):
     """What a remap did, or would do.
 
     Attributes:
@@ -50,19 +54,36 @@ class Remapped:
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(Displayed):
     """A plan with the paths it was made for: `apply` writes it."""
 
     plan: Plan
 
-    def apply(self, output: Path, *, force: bool = False, progress: Progress = silent) -> Remapped:
+    def apply(
+        self,
+        output: Path,
+        *,
+        force: bool = False,
+        engine: str | Engine | None = None,
+        progress: Progress = silent,
+    ) -> Remapped:
         """Write the target: the template with the plan's values, read back before it gets its name.
+
+        Args:
+            output: where to; complete, or not there.
+            force: whether an existing output is replaced.
+            engine: who writes (see `ckptkit.engines.open_engine`); Dask writes formats that have shards.
+            progress: called while tensors are written and read back.
 
         Raises:
             CkptkitError: the plan is stale, the output may not be written, a tensor cannot be read.
         """
-        with open(self.plan.source) as source, open(self.plan.target) as template:
-            return _apply(self.plan, source, template, str(output), force=force, progress=progress)
+        with (
+            open_engine(engine) as workers,
+            open_for(workers, self.plan.source) as source,
+            open_for(workers, self.plan.target) as template,
+        ):
+            return _apply(self.plan, source, template, str(output), force=force, engine=workers, progress=progress)
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON data, as `--plan-out` writes it."""
@@ -103,6 +124,7 @@ def _match(
     fan_out: bool,
     assume: Mapping[str, str] | None,
     slots: bool,
+    engine: Engine = THREADS,
 ) -> tuple[Match, Contents | None]:
     """The match, and by value also what is known of the contents."""
     from ckptkit import matching
@@ -111,7 +133,7 @@ def _match(
     if by == "value":
         if rename or fan_out:
             raise UsageError("names play no part in matching by value", key="--rename and --fan-out")
-        return match_contents(a, b, slots=slots)
+        return match_contents(a, b, slots=slots, engine=engine)
     forms_a, forms_b = read_forms(a.spec, assume or {}), read_forms(b.spec, assume or {})
     return matching.match(forms_a, forms_b, by=by, rename=rename, fan_out=fan_out, slots=slots), None
 
@@ -127,6 +149,7 @@ def plan(
     allow_missing: bool = False,
     allow_unexpected: bool = False,
     slots: bool = False,
+    engine: str | Engine | None = None,
 ) -> Proposal:
     """How to make a checkpoint in the shape of `like` that holds the weights of `source`, proven on shapes.
 
@@ -140,6 +163,7 @@ def plan(
         allow_missing: whether weights that the source lacks may keep the template's values.
         allow_unexpected: whether weights of the source may be left behind.
         slots: whether optimizer slots are moved too.
+        engine: who reads contents, for `by="value"` (see `ckptkit.engines.open_engine`).
 
     Raises:
         RefusedError: something is missing, unexpected or ambiguous; names it and its nearest candidates.
@@ -147,8 +171,10 @@ def plan(
     """
     from ckptkit.planner import make_plan
 
-    with open(source) as a, open(like) as b:
-        found, contents = _match(a, b, by=by, rename=rename, fan_out=fan_out, assume=assume, slots=slots)
+    with open_engine(engine) as workers, open_for(workers, source) as a, open_for(workers, like) as b:
+        found, contents = _match(
+            a, b, by=by, rename=rename, fan_out=fan_out, assume=assume, slots=slots, engine=workers
+        )
         made = make_plan(
             found, a.spec, b.spec, allow_missing=allow_missing, allow_unexpected=allow_unexpected, slots=slots,
             rearranged=expressions(a, b, found, contents) if contents else {},
@@ -162,17 +188,31 @@ def read_plan(path: Path, source: Path | None = None, like: Path | None = None) 
     Raises:
         UsageError: it is no plan, or does not fit the files.
     """
-    from dataclasses import replace
-
     from ckptkit.formats.storage import open_storage, read
 
     storage = open_storage(path)
     try:
-        if storage.size > _LARGEST_PLAN:
-            raise UsageError("too large for a plan", path=path, expected=_LARGEST_PLAN, found=storage.size)
+        check_plan_size(storage.size, path)
         text = bytes(read(storage, 0, storage.size))
     finally:
         storage.close()
+    return parse_proposal(text, path, source, like)
+
+
+def check_plan_size(size: int, path: Path) -> None:
+    """Raise `UsageError` when `size` bytes at `path` are more than any plan has."""
+    if size > LARGEST_PLAN:
+        raise UsageError("too large for a plan", path=path, expected=f"at most {LARGEST_PLAN} bytes", found=size)
+
+
+def parse_proposal(text: bytes, path: Path, source: Path | None = None, like: Path | None = None) -> Proposal:
+    """The plan that `text` holds, which came from `path`; otherwise as `read_plan`.
+
+    Raises:
+        UsageError: it is no plan, or does not fit the files.
+    """
+    from dataclasses import replace
+
     try:
         found = parse_plan(text)
     except UsageError as error:
@@ -195,6 +235,7 @@ def remap(
     allow_unexpected: bool = False,
     slots: bool = False,
     force: bool = False,
+    engine: str | Engine | None = None,
     progress: Progress = silent,
 ) -> Remapped:
     """Write `output`: the template `like` with the weights of `source`. Arguments as for `plan`.
@@ -211,17 +252,19 @@ def remap(
         allow_unexpected: as for `plan`.
         slots: as for `plan`.
         force: whether an existing output is replaced.
+        engine: as for `Proposal.apply`.
         progress: called while tensors are written and read back.
 
     Raises:
         RefusedError: the match is not complete.
         CkptkitError: a file cannot be read or written.
     """
-    proposal = plan(
-        source, like, by=by, rename=rename, fan_out=fan_out, assume=assume, allow_missing=allow_missing,
-        allow_unexpected=allow_unexpected, slots=slots,
-    )  # fmt: skip
-    return proposal.apply(output, force=force, progress=progress)
+    with open_engine(engine) as workers:
+        proposal = plan(
+            source, like, by=by, rename=rename, fan_out=fan_out, assume=assume, allow_missing=allow_missing,
+            allow_unexpected=allow_unexpected, slots=slots, engine=workers,
+        )  # fmt: skip
+        return proposal.apply(output, force=force, engine=workers, progress=progress)
 
 
 def moved(plan: Plan) -> int:
@@ -230,7 +273,14 @@ def moved(plan: Plan) -> int:
 
 
 def _apply(
-    plan: Plan, source: Checkpoint, template: Checkpoint, output: str, *, force: bool, progress: Progress
+    plan: Plan,
+    source: Checkpoint,
+    template: Checkpoint,
+    output: str,
+    *,
+    force: bool,
+    engine: Engine,
+    progress: Progress,
 ) -> Remapped:
     from ckptkit.execute import PlannedSource
     from ckptkit.formats.writers import rewrite
@@ -241,9 +291,11 @@ def _apply(
     tensors = {step.key: TensorSpec(step.key, step.target.shape, step.target.dtype) for step in plan.steps}
     planned = PlannedSource(plan, source)
     total = sum(spec.nbytes for spec in tensors.values())
-    with written(template.format, output, planned, [source.path, template.path], total, force, progress) as (
-        path,
-        feed,
-    ):
+    inputs = [source.path, template.path]
+    sharding = like_sharding(template, tensors, output, engine)
+    if sharding is not None:
+        write_shards(sharding, planned, output, inputs, engine, force=force, progress=progress)
+        return Remapped(plan, output, moved(plan), len(plan.kept))
+    with written(template.format, output, planned, inputs, total, force, progress) as (path, feed):
         rewrite(template.format, path, template.path, tensors, feed, output)
     return Remapped(plan, output, moved(plan), len(plan.kept))

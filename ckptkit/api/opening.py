@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -21,11 +22,28 @@ def silent(done: int, total: int) -> None:
     """The progress nobody watches."""
 
 
+class Counter:
+    """Adds up bytes reported from several threads, and passes the sum on."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, nbytes: int) -> None:
+        """Add `nbytes`, and pass the sum on."""
+        with self._lock:
+            self._done += nbytes
+            self._progress(min(self._done, self._total), self._total)
+
+
 def open(path: str | os.PathLike[str]) -> Checkpoint:  # noqa: A001
     """Open a checkpoint of any format; headers and indexes are read, no tensor is.
 
     Args:
-        path: a file, a bundle's prefix or any member of it, a folder with a `checkpoint` file, a SavedModel folder.
+        path: a file, a bundle's prefix or any member of it, a folder with a `checkpoint` file, a SavedModel folder; local
+            or a URL that fsspec knows.
 
     Returns:
         An open `Checkpoint`: a context manager and a mapping from name to lazy variable.

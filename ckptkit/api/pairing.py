@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ckptkit.engines import Engine, Told, unwatched
 from ckptkit.matching.result import Match, Pair, Unmatched
 from ckptkit.model import By, Checkpoint, CheckpointSpec
 
@@ -14,12 +15,6 @@ if TYPE_CHECKING:
     from ckptkit.differences import Contents
 
 Specs = tuple[CheckpointSpec, CheckpointSpec]
-Count = Callable[[int], None]
-"""Told the bytes that have been read."""
-
-
-def _unwatched(nbytes: int) -> None:
-    pass
 
 
 def restrict(spec: CheckpointSpec, names: Iterable[str]) -> CheckpointSpec:
@@ -36,7 +31,9 @@ def restrict(spec: CheckpointSpec, names: Iterable[str]) -> CheckpointSpec:
 Known = Mapping[tuple[str, str], "Comparison"]
 
 
-def pair_variables(a: Checkpoint, b: Checkpoint, specs: Specs, by: By, counter: Count) -> tuple[Match, Known]:
+def pair_variables(
+    a: Checkpoint, b: Checkpoint, specs: Specs, by: By, engine: Engine, counter: Told
+) -> tuple[Match, Known]:
     """Pair what two checkpoints hold, and give back what was compared on the way.
 
     `auto` takes equal names and shapes first, which costs nothing; then equal contents; then what scopes, order and
@@ -47,13 +44,14 @@ def pair_variables(a: Checkpoint, b: Checkpoint, specs: Specs, by: By, counter: 
         b: the reference.
         specs: of both, or of a part of them.
         by: how.
+        engine: who reads contents.
         counter: told the bytes read.
     """
     from ckptkit import matching
     from ckptkit.conventions import read_forms
 
     if by == "value":
-        contents = _contents(a, b, specs, counter)
+        contents = _contents(a, b, specs, engine, counter)
         return _by_value(specs, contents), contents.proven
     if by != "auto":
         return _joined(by, [matching.match(read_forms(specs[0]), read_forms(specs[1]), by=by, slots=True)]), {}
@@ -61,7 +59,7 @@ def pair_variables(a: Checkpoint, b: Checkpoint, specs: Specs, by: By, counter: 
     rest = _rest(specs, named)
     if not all(spec.variables for spec in rest):
         return _joined("auto", [named, matching.match(*rest, by="auto", slots=True)]), {}
-    contents = _contents(a, b, rest, counter)
+    contents = _contents(a, b, rest, engine, counter)
     valued = _one_to_one(_by_value(rest, contents))
     rest = _rest(rest, valued)
     found = matching.match(read_forms(rest[0]), read_forms(rest[1]), by="auto", slots=True)
@@ -153,21 +151,21 @@ def _joined(by: By, matches: Iterable[Match]) -> Match:
     )
 
 
-def match_contents(a: Checkpoint, b: Checkpoint, *, slots: bool) -> tuple[Match, Contents]:
+def match_contents(a: Checkpoint, b: Checkpoint, *, slots: bool, engine: Engine) -> tuple[Match, Contents]:
     """Match by value alone, and what is known of the contents; both files are read once."""
     specs = [
         spec if slots else restrict(spec, (v.name for v in spec.variables if v.kind == "weight"))
         for spec in (a.spec, b.spec)
     ]
-    contents = _contents(a, b, (specs[0], specs[1]), _unwatched)
+    contents = _contents(a, b, (specs[0], specs[1]), engine, unwatched)
     return _by_value((specs[0], specs[1]), contents), contents
 
 
-def _contents(a: Checkpoint, b: Checkpoint, specs: Specs, counter: Count) -> Contents:
+def _contents(a: Checkpoint, b: Checkpoint, specs: Specs, engine: Engine, counter: Told) -> Contents:
     from ckptkit.differences import search_contents
 
     names = [[variable.name for variable in spec.variables] for spec in specs]
-    return search_contents(a, b, names[0], names[1], progress=counter)
+    return search_contents(a, b, names[0], names[1], engine=engine, progress=counter)
 
 
 def _by_value(specs: Specs, contents: Contents) -> Match:

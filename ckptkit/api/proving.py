@@ -133,6 +133,7 @@ def _open(
     specs: Sequence[InputSpec] | None,
 ) -> Runner:
     from ckptkit import formats
+    from ckptkit.formats.copying import local_copy
     from ckptkit.verification.live_models import LiveRunner, make_variables
     from ckptkit.verification.opening import open_runner
 
@@ -146,6 +147,7 @@ def _open(
             make_variables(model, specs)
             load_into(model, path)
         return LiveRunner(model, path, device, specs)
+    path = stack.enter_context(local_copy(path))
     contents, source = formats.open_contents(path)
     return open_runner(stack.enter_context(bind(contents, source, path)), contents, device, output)
 

@@ -16,6 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import ckptkit
+from ckptkit.cli.help import Command
 from ckptkit.errors import CkptkitError, printable
 
 TROUBLE = 2
@@ -25,24 +26,29 @@ _TERMINATED = 128 + signal.SIGTERM
 app = typer.Typer(
     name="ckptkit",
     no_args_is_help=True,
+    suggest_commands=False,  # click does so itself, and twice is too much
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Inspect, compare, move and prove the weights in Keras, TensorFlow and Sonnet checkpoints.",
     epilog="Exit codes: 0 same, verified or clean; 1 differences, failed or findings; 2 trouble; 130 interrupted.",
 )
 
-# In the order in which help lists them; the module of each holds a function of the same name.
-COMMANDS = ("inspect", "diff", "remap", "convert", "verify", "audit", "drift")
+# In the order in which help lists them; the module of each holds a function, or a group of commands, of the same name.
+COMMANDS = ("inspect", "diff", "remap", "convert", "verify", "audit", "drift", "git")
 
 
 def _add_commands(arguments: Sequence[str]) -> None:
     """Make the command that is called; all of them for help and for what is no command.
 
-    Building all seven costs every call 10 ms.
+    Building all of them costs every call 10 ms.
     """
     called = arguments[0] if arguments else ""
     for name in (called,) if called in COMMANDS else COMMANDS:
-        app.command()(getattr(importlib.import_module(f"ckptkit.cli.{name}"), name))
+        command = getattr(importlib.import_module(f"ckptkit.cli.{name}"), name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(cls=Command)(command)
 
 
 def _version(wanted: bool) -> None:
@@ -70,12 +76,12 @@ def run() -> int:
     """Run the command of `sys.argv`; the exit code."""
     _add_commands(sys.argv[1:])
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="ckptkit")
         sys.stdout.flush()
     except CkptkitError as error:
         return _fail(str(error), error=error)
     except _UsageProblem as error:
-        return _fail(f"{error.format_message()} (`ckptkit --help` tells more)")
+        return _fail_usage(error)
     except (typer.Abort, KeyboardInterrupt):
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
@@ -92,10 +98,20 @@ def run() -> int:
         return _fail(
             f"internal error: {type(error).__name__}: {error} (--debug or CKPTKIT_DEBUG=1 shows more)", error=error
         )
+    if code == INTERRUPTED:  # what typer makes of an interrupt
+        return _fail("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
+def _fail_usage(error: typer.BadParameter) -> int:
+    """Say what is wrong with the call and which help page tells more; nothing where that page is shown already."""
+    message = error.format_message()
+    page = error.ctx.command_path if error.ctx else "ckptkit"
+    return _fail(f"{message} (`{page} --help` tells more)") if message else TROUBLE
+
+
 def _fail(message: str, code: int = TROUBLE, error: BaseException | None = None) -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to be stopped, and the message is one line
     line = printable(" ".join(message.splitlines()))
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from ckptkit.cli.options import Debug, Json
+from ckptkit.cli.options import Debug, Html, Json, Quiet, no_stream, refuse_quiet_json
 from ckptkit.cli.quiet import quiet
 from ckptkit.errors import ModelError
 
@@ -19,7 +19,12 @@ def audit(
     ],
     inputs: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--inputs", metavar="NPZ", help="What the model is called with, an array for each input."),
+        typer.Option(
+            "--inputs",
+            metavar="NPZ",
+            help="What the model is called with, an array for each input.",
+            callback=no_stream,
+        ),
     ] = None,
     input_shape: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -27,17 +32,27 @@ def audit(
     ] = None,
     checkpoint: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--checkpoint", metavar="PATH", help="Also compare with what this checkpoint holds."),
+        typer.Option(
+            "--checkpoint", metavar="PATH", help="Also compare with what this checkpoint holds.", callback=no_stream
+        ),
     ] = None,
     debug: Debug = False,
+    silent: Quiet = False,
+    html: Html = None,
     json: Json = False,
 ) -> int:
     """Find the weights that a model makes and then loses: never tracked, saved or trained; exit code 1 if there are.
 
     Example: ckptkit audit net.py:build --input-shape 4,32
+             ckptkit audit package.nets:make --inputs batch.npz --checkpoint ckpt-9
     """
+    refuse_quiet_json(silent, json)
+    if html is not None:
+        from ckptkit.cli.html import check
+
+        check(html)
     try:
-        with quiet("loading TensorFlow and running the model", enabled=not debug):
+        with quiet("loading TensorFlow and running the model", enabled=not debug, spinner=not silent):
             from ckptkit.auditing import audit_reference
 
             result = audit_reference(reference, inputs=inputs, input_shapes=input_shape, checkpoint=checkpoint)
@@ -45,13 +60,20 @@ def audit(
         if debug and error.__cause__ is not None:
             traceback.print_exception(error.__cause__, file=sys.stderr)
         raise
+    if html is not None:
+        from ckptkit.cli.html import tell, write
+        from ckptkit.report.html import audit as page
+
+        write(html, page.document(result))
     if json:
         from ckptkit.cli.output import write_json
 
         write_json(result.to_json())
-    else:
+    elif not silent:
         from ckptkit.report import audit as report
         from ckptkit.report.terminal import Page
 
         report.show(result, Page())
+    if html is not None and not silent:
+        tell(html)
     return 0 if result.clean else 1

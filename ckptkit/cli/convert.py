@@ -6,32 +6,47 @@ from typing import Annotated, Optional
 
 import typer
 
-from ckptkit.cli.options import Force, Json
+from ckptkit.cli.options import Engine, Force, Json, Quiet, no_stream, refuse_quiet_json
+
+
+def _formats(incomplete: str) -> list[str]:
+    from ckptkit.api.converting import formats
+
+    return [name for name in formats() if name.startswith(incomplete)]
 
 
 def convert(
-    source: Annotated[str, typer.Argument(metavar="SRC", help="Any checkpoint.")],
+    source: Annotated[str, typer.Argument(metavar="SRC", help="Any checkpoint.", callback=no_stream)],
     output: Annotated[
-        str, typer.Option("-o", "--output", metavar="OUT", help="Where to; its ending tells the format.")
+        str,
+        typer.Option(
+            "-o", "--output", metavar="OUT", help="Where to; its ending tells the format.", callback=no_stream
+        ),
     ],
     to: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            metavar="FORMAT", help="keras-h5, keras-weights-h5, keras-sharded, tensor-bundle, safetensors or npz."
+            metavar="FORMAT",
+            help="keras-h5, keras-weights-h5, keras-sharded, tensor-bundle, safetensors, safetensors-sharded or npz.",
+            autocompletion=_formats,
         ),
     ] = None,
     force: Force = False,
+    silent: Quiet = False,
+    engine: Engine = None,
     json: Json = False,
 ) -> int:
     """Write the same variables in another container; no shape, dtype or value changes.
 
     Example: ckptkit convert model.ckpt -o model.safetensors
+             ckptkit convert model.h5 -o model --to tensor-bundle
     """
+    refuse_quiet_json(silent, json)
     from ckptkit.api import converting as api
     from ckptkit.cli.progress import progress
 
-    with progress() as advance:
-        done = api.convert(source, output, to=to, force=force, progress=advance)
+    with progress(enabled=not silent) as advance:
+        done = api.convert(source, output, to=to, force=force, engine=engine, progress=advance)
     if json:
         from ckptkit.cli.output import write_json
 
@@ -45,6 +60,8 @@ def convert(
                 "left": list(done.left),
             }
         )
+        return 0
+    if silent:
         return 0
     from ckptkit.report import words
     from ckptkit.report.terminal import Page

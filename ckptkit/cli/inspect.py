@@ -6,11 +6,16 @@ from typing import Annotated
 
 import typer
 
-from ckptkit.cli.options import Filter, Json, Slots
+from ckptkit.cli.options import Engine, Filter, Html, Json, Slots, no_stream
 
 
 def inspect(
-    path: Annotated[str, typer.Argument(help="A checkpoint: file, prefix, any member of a bundle, or folder.")],
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH", help="A checkpoint: file, prefix, any member of a bundle, or folder.", callback=no_stream
+        ),
+    ],
     filter_: Filter = None,
     stats: Annotated[
         bool, typer.Option("--stats", help="Minimum, maximum, mean, deviation, zeros, NaN, a histogram, and doubts.")
@@ -19,19 +24,32 @@ def inspect(
         bool, typer.Option("--hash", help="SHA-256 of each tensor's little-endian bytes in C order.")
     ] = False,
     slots: Slots = False,
+    engine: Engine = None,
+    html: Html = None,
     json: Json = False,
 ) -> int:
     """Show the layers and variables that a checkpoint holds, and what looks wrong with it.
 
-    Example: ckptkit inspect model.weights.h5 --stats --filter 'block_3/*'
+    Example: ckptkit inspect model.weights.h5
+             ckptkit inspect model.weights.h5 --stats --filter 'block_3/*'
+             ckptkit inspect runs/ckpt-9000 --json
     """
+    if html is not None:
+        from ckptkit.cli.html import check
+
+        check(html)
     from ckptkit.api import inspection as api
     from ckptkit.cli.progress import progress
 
     with progress(enabled=stats or hash_) as advance:
-        found = api.inspect(path, stats=stats, hashes=hash_, filter=filter_, progress=advance)
+        found = api.inspect(path, stats=stats, hashes=hash_, filter=filter_, engine=engine, progress=advance)
     from ckptkit.report import inspection as report
 
+    if html is not None:
+        from ckptkit.cli.html import tell, write
+        from ckptkit.report.html import inspection as page
+
+        write(html, page.document(found, slots=slots))
     if json:
         from ckptkit.cli.output import write_json
 
@@ -40,6 +58,8 @@ def inspect(
         from ckptkit.report.terminal import Page
 
         report.show(found, Page(), slots=slots)
+    if html is not None:
+        tell(html)
     if found.problems and (stats or hash_):
         from ckptkit.errors import FormatError
 

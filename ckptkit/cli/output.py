@@ -8,19 +8,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ckptkit.cli.options import STREAM
+from ckptkit.errors import without_secrets
+
 
 def write_json(value: dict[str, Any]) -> None:
     """One object of strict JSON in ASCII: no NaN token, no raw control character, whatever a file's names hold."""
     # On one line: only so does Python's encoder run in C, eight times as fast, which counts at 100,000 variables.
-    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
+    sys.stdout.write(json.dumps({key: _shown(item) for key, item in value.items()}, allow_nan=False) + "\n")
+
+
+def _shown(item: Any) -> Any:
+    """A path, or a list of them, without the secrets of a URL."""
+    if isinstance(item, list) and all(isinstance(each, str) for each in item):
+        return [without_secrets(each) for each in item]
+    return without_secrets(item) if isinstance(item, str) else item
 
 
 def write_text(path: str, text: str, *, force: bool, inputs: Sequence[str]) -> None:
-    """Write a text file the way checkpoints are written: complete under its name, or not there.
+    """Write a text file the way checkpoints are written: complete under its name, or not there; `-` is stdout.
 
     Raises:
         CkptkitError: it exists and `force` is off, is an input, or cannot be written.
     """
+    if path == STREAM:
+        sys.stdout.write(text)
+        return
     from ckptkit.api.writing import staged_output
 
     with staged_output(path, force=force, inputs=inputs) as temporary:

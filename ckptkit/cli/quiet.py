@@ -12,7 +12,7 @@ _LOGGERS = ("absl", "tensorflow", "tf_keras", "keras")
 
 
 @contextlib.contextmanager
-def quiet(what: str, *, enabled: bool = True) -> Iterator[None]:
+def quiet(what: str, *, enabled: bool = True, spinner: bool = True) -> Iterator[None]:
     """Let nothing but our own spinner reach stderr and nothing at all reach stdout while the block runs.
 
     TensorFlow's native code writes to the file descriptors before any setting of it is read, so these are what is
@@ -21,6 +21,7 @@ def quiet(what: str, *, enabled: bool = True) -> Iterator[None]:
     Args:
         what: shown beside the spinner when stderr is a terminal.
         enabled: off for `--debug`.
+        spinner: off for `--quiet`.
     """
     if not enabled:
         yield
@@ -30,7 +31,7 @@ def quiet(what: str, *, enabled: bool = True) -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.ERROR)
     with contextlib.ExitStack() as stack:
         kept = [_turned_away(stack, descriptor) for descriptor in (1, 2)]
-        if os.isatty(kept[1]):
+        if spinner and os.isatty(kept[1]):
             from rich.console import Console
 
             terminal = stack.enter_context(os.fdopen(os.dup(kept[1]), "w", encoding="utf-8"))

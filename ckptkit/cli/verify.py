@@ -6,50 +6,86 @@ from typing import Annotated, Optional
 
 import typer
 
-from ckptkit.cli.options import Atol, Debug, Json, Rtol
+from ckptkit.cli.options import Atol, Debug, Html, Json, Quiet, Rtol, no_stream, refuse_quiet_json
+
+# Headings of the help page.
+_MODELS, _INPUTS, _DEVICES = "Models", "Inputs", "Devices"
 
 
 def verify(
-    source: Annotated[str, typer.Argument(metavar="SRC", help="The reference: checkpoint or whole model.")],
-    destination: Annotated[str, typer.Argument(metavar="DST", help="What should compute the same.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", help="The reference: checkpoint or whole model.", callback=no_stream)
+    ],
+    destination: Annotated[
+        str, typer.Argument(metavar="DST", help="What should compute the same.", callback=no_stream)
+    ],
     src_model: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(metavar="REF", help="file.py:callable or package.module:callable that makes SRC's model."),
+        typer.Option(
+            metavar="REF",
+            help="file.py:callable or package.module:callable that makes SRC's model.",
+            rich_help_panel=_MODELS,
+        ),
     ] = None,
     dst_model: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(metavar="REF", help="The same for DST."),
+        typer.Option(metavar="REF", help="The same for DST.", rich_help_panel=_MODELS),
     ] = None,
     inputs: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(metavar="NPZ", help="One batch of inputs, instead of made-up ones."),
+        typer.Option(
+            metavar="NPZ",
+            help="One batch of inputs, instead of made-up ones.",
+            callback=no_stream,
+            rich_help_panel=_INPUTS,
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of made-up inputs.")] = 0,
-    batch: Annotated[int, typer.Option(min=1, help="Rows of a made-up batch.")] = 8,
-    device: Annotated[str, typer.Option(metavar="cpu|gpu|tpu[:ADDRESS]", help="Where SRC runs, and DST.")] = "cpu",
+    seed: Annotated[int, typer.Option(min=0, help="Of made-up inputs.", rich_help_panel=_INPUTS)] = 0,
+    batch: Annotated[int, typer.Option(min=1, help="Rows of a made-up batch.", rich_help_panel=_INPUTS)] = 8,
+    device: Annotated[
+        str, typer.Option(metavar="cpu|gpu|tpu[:ADDRESS]", help="Where SRC runs, and DST.", rich_help_panel=_DEVICES)
+    ] = "cpu",
     dst_device: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(metavar="cpu|gpu|tpu[:ADDRESS]", help="Where DST runs, if elsewhere."),
+        typer.Option(metavar="cpu|gpu|tpu[:ADDRESS]", help="Where DST runs, if elsewhere.", rich_help_panel=_DEVICES),
     ] = None,
     emulate_tpu: Annotated[
-        bool, typer.Option("--emulate-tpu", help="Compute on the CPU as a TPU's default precision would.")
+        bool,
+        typer.Option(
+            "--emulate-tpu", help="Compute on the CPU as a TPU's default precision would.", rich_help_panel=_DEVICES
+        ),
     ] = False,
-    src_output: Annotated[Optional[str], typer.Option(metavar="NAME", help="Which tensor of SRC's graph.")] = None,  # noqa: UP045
-    dst_output: Annotated[Optional[str], typer.Option(metavar="NAME", help="Which tensor of DST's graph.")] = None,  # noqa: UP045
+    src_output: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="NAME", help="Which tensor of SRC's graph.", rich_help_panel=_MODELS),
+    ] = None,
+    dst_output: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="NAME", help="Which tensor of DST's graph.", rich_help_panel=_MODELS),
+    ] = None,
     atol: Atol = None,
     rtol: Rtol = None,
     layers: Annotated[bool, typer.Option("--layers", help="Say at which layer they part, and why.")] = False,
+    silent: Quiet = False,
+    html: Html = None,
     json: Json = False,
     debug: Debug = False,
 ) -> int:
     """Run two models on the same inputs and say whether they compute the same; exit code 1 when they do not.
 
     Example: ckptkit verify single.keras double.keras --emulate-tpu
+             ckptkit verify a.ckpt b.keras --src-output logits --layers
+             ckptkit verify a.ckpt b.h5 --src-model old.py:net --dst-model new.py:net
     """
+    refuse_quiet_json(silent, json)
+    if html is not None:
+        from ckptkit.cli.html import check
+
+        check(html)
     from ckptkit.api import proving as api
     from ckptkit.cli.quiet import quiet
 
-    with quiet("loading TensorFlow and running both models", enabled=not debug):
+    with quiet("loading TensorFlow and running both models", enabled=not debug, spinner=not silent):
         result = api.verify(
             source,
             destination,
@@ -67,13 +103,20 @@ def verify(
             rtol=rtol,
             layers=layers,
         )
+    if html is not None:
+        from ckptkit.cli.html import tell, write
+        from ckptkit.report.html import verification as page
+
+        write(html, page.document(result))
     if json:
         from ckptkit.cli.output import write_json
 
         write_json(result.to_json())
-    else:
+    elif not silent:
         from ckptkit.report import verification
         from ckptkit.report.terminal import Page
 
         verification.show(result, Page())
+    if html is not None and not silent:
+        tell(html)
     return 0 if result.passed else 1

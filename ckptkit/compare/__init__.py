@@ -2,28 +2,52 @@
 
 from ckptkit.compare.description import Examination, TensorStatistics, examine
 from ckptkit.compare.fingerprint import fingerprint
+from ckptkit.compare.ranges import (
+    Compared,
+    Examined,
+    Printed,
+    Range,
+    Tensor,
+    compare_range,
+    cut,
+    examine_range,
+    fingerprint_range,
+    join_compared,
+    join_examined,
+    join_printed,
+)
 from ckptkit.compare.statistics import Statistics
 from ckptkit.compare.streaming import Comparison, Status, compare_arrays, compare_streams, compare_tensors
 from ckptkit.compare.tolerance import Tolerance
 from ckptkit.compare.transform import BLOCK_COUNTS, Transform, establish
-from ckptkit.compare.workers import run_tasks
 from ckptkit.compare.workspace import Workspace
 
 __all__ = [
     "BLOCK_COUNTS",
+    "Compared",
     "Comparison",
     "Examination",
+    "Examined",
+    "Printed",
+    "Range",
     "Statistics",
     "Status",
+    "Tensor",
     "TensorStatistics",
     "Tolerance",
     "Transform",
     "Workspace",
     "compare_arrays",
+    "compare_range",
     "compare_streams",
     "compare_tensors",
+    "cut",
     "establish",
     "examine",
+    "examine_range",
     "fingerprint",
-    "run_tasks",
+    "fingerprint_range",
+    "join_compared",
+    "join_examined",
+    "join_printed",
 ]

@@ -16,6 +16,8 @@ from ckptkit.compare.streaming import whole_elements
 from ckptkit.compare.workspace import BLOCK_ELEMENTS, Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from ckptkit.model import TensorSource, TensorSpec
 
 
@@ -76,6 +78,7 @@ def examine(
     statistics: bool = True,
     sha256: bool = False,
     work: Workspace | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Examination:
     """Statistics and hash of one tensor, as asked for, in one pass with its checksum verified.
 
@@ -85,6 +88,7 @@ def examine(
         statistics: whether to measure the values.
         sha256: whether to take the SHA-256.
         work: the calling thread's buffers; made when not given.
+        progress: told the bytes done, as they are done.
 
     Raises:
         CkptkitError: bytes are missing, cut short or do not match their checksum.
@@ -94,21 +98,40 @@ def examine(
         for element in source.read_strings(spec.name) if sha256 else ():
             hashed.update(element)
         return Examination(None, hashed.hexdigest() if sha256 else None)
-    dtype = dtypes.numpy_dtype(spec.dtype)
-    tally = _Tally()
-    buffer = (work or Workspace()).raw_a
+    stream = source.stream(spec.name, (work or Workspace()).raw_a)
+    if sha256:
+        stream = _passing(stream, hashed)
+    if not statistics:
+        for piece in stream:
+            if progress is not None:
+                progress(len(piece))
+        return Examination(None, hashed.hexdigest() if sha256 else None)
+    tally = Tally()
+    tally_pieces(tally, stream, spec.dtype, progress)
+    return Examination(tally.statistics(), hashed.hexdigest() if sha256 else None)
+
+
+def _passing(stream: Iterator[memoryview], hashed: hashlib._Hash) -> Iterator[memoryview]:
+    for piece in stream:
+        hashed.update(piece)
+        yield piece
+
+
+def tally_pieces(
+    tally: Tally, stream: Iterator[memoryview], dtype: str, progress: Callable[[int], None] | None = None
+) -> None:
+    """Take all of `stream`, which begins on the grid of blocks, into `tally`."""
+    numbers = dtypes.numpy_dtype(dtype)
     with np.errstate(all="ignore"):
-        for piece in whole_elements(source.stream(spec.name, buffer), dtype.itemsize):
-            if sha256:
-                hashed.update(piece)
-            if statistics:
-                values = np.frombuffer(piece, dtype)
-                for start in range(0, len(values), BLOCK_ELEMENTS):
-                    tally.add(values[start : start + BLOCK_ELEMENTS])
-    return Examination(tally.statistics() if statistics else None, hashed.hexdigest() if sha256 else None)
+        for piece in whole_elements(stream, numbers.itemsize):
+            values = np.frombuffer(piece, numbers)
+            for start in range(0, len(values), BLOCK_ELEMENTS):
+                tally.add(values[start : start + BLOCK_ELEMENTS])
+            if progress is not None:
+                progress(len(piece))
 
 
-class _Tally:
+class Tally:
     """What has been seen of a tensor so far; sums are exact over blocks, as in `Statistics`."""
 
     def __init__(self) -> None:
@@ -141,6 +164,22 @@ class _Tally:
         self._add_moments(numbers)
         self.histogram.add(numbers, self.minimum, self.maximum)
 
+    def join(self, other: Tally) -> None:
+        """Take in what was seen of elements that follow those seen here."""
+        self.all_equal = self.all_equal and other.all_equal and other._first in (None, self._first or other._first)
+        self._first = self._first or other._first
+        self.count += other.count
+        self.zeros += other.zeros
+        self.nan += other.nan
+        self.inf += other.inf
+        self.finite += other.finite
+        self.total += other.total
+        self.square += other.square
+        self.minimum = min(self.minimum, other.minimum)
+        self.maximum = max(self.maximum, other.maximum)
+        if other.finite:
+            self.histogram.join(other.histogram, self.minimum, self.maximum)
+
     def _add_moments(self, numbers: np.ndarray) -> None:
         """Sums of the values and their squares, by way of the block's own mean, so that large means lose no digits."""
         n = len(numbers)
@@ -155,6 +194,7 @@ class _Tally:
         self.square += squares + exact.product(centre, 2 * rest + n * centre)
 
     def statistics(self) -> TensorStatistics:
+        """What it comes to."""
         if not self.finite:
             return TensorStatistics(
                 self.count, None, None, None, None, self.zeros, self.nan, self.inf, self.all_equal, (), 0.0, 0.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,11 +20,11 @@ from ckptkit.compare.workspace import BLOCK_ELEMENTS, Workspace
 from ckptkit.model import Fingerprint, TensorSource, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+    from collections.abc import Callable, Iterator
 
 _WORD = 1 << 64
 _TOTAL = 1 << 128
+_LANES_BYTES = 16
 
 # Odd multipliers with about half of their bits set: the fractional parts, in 64 bits, of the golden ratio and of the
 # square roots of 2, 3, 5 and 7, made odd.
@@ -36,34 +37,74 @@ _FACTORS = tuple(
 _LEFT_OUT_BITS = np.uint64(24)
 
 
-def fingerprint(source: TensorSource, spec: TensorSpec, work: Workspace | None = None) -> Fingerprint:
+def fingerprint(
+    source: TensorSource,
+    spec: TensorSpec,
+    work: Workspace | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Fingerprint:
     """The content of one tensor, in one streaming pass with its checksum verified.
 
     Args:
         source: where the bytes are.
         spec: what they are; its name is the source's own key.
         work: the calling thread's buffers; made when not given.
+        progress: told the bytes done, as they are done.
 
     Raises:
         CkptkitError: bytes are missing, cut short or do not match their checksum.
     """
     if spec.dtype == "string":
         return _string_fingerprint(spec, source.read_strings(spec.name))
-    dtype = dtypes.numpy_dtype(spec.dtype)
     work = work or Workspace()
-    pieces = whole_elements(source.stream(spec.name, work.raw_a), dtype.itemsize)
-    return _number_fingerprint(spec, (_bits(piece, dtype.itemsize) for piece in pieces), work)
+    return print_pieces(source.stream(spec.name, work.raw_a), spec.dtype, work, progress).fingerprint(spec)
 
 
-def _number_fingerprint(spec: TensorSpec, pieces: Iterable[np.ndarray], work: Workspace) -> Fingerprint:
-    """From the elements' bits, `[n]` or `[n, 2]` words, in order."""
-    ordered = hashlib.blake2b(digest_size=16)
+@dataclass(frozen=True, slots=True)
+class Prints:
+    """What the fingerprint of a range of a tensor comes to; the range begins on the grid of blocks.
+
+    Attributes:
+        lanes: two 64-bit words for each block, the last of which may have begun only.
+        unordered: as in `Fingerprint`, of this range.
+        sample: the bits of the first element; None where there is none.
+        constant: whether all elements have them.
+    """
+
+    lanes: bytes
+    unordered: int
+    sample: bytes | None
+    constant: bool
+
+    def joined(self, other: Prints) -> Prints:
+        """Of this range and of the next one; this one ends on the grid."""
+        alike = None in (self.sample, other.sample) or self.sample == other.sample
+        return Prints(
+            self.lanes[:-_LANES_BYTES] + other.lanes,
+            (self.unordered + other.unordered) % _TOTAL,
+            self.sample or other.sample,
+            self.constant and other.constant and alike,
+        )
+
+    def fingerprint(self, spec: TensorSpec) -> Fingerprint:
+        """Of a tensor that is this range."""
+        ordered = hashlib.blake2b(self.lanes, digest_size=16).digest()
+        return Fingerprint(spec.shape, spec.dtype, ordered, self.unordered, self.constant)
+
+
+def print_pieces(
+    stream: Iterator[memoryview], dtype: str, work: Workspace, progress: Callable[[int], None] | None = None
+) -> Prints:
+    """The prints of all that `stream` gives, cut in any way."""
+    itemsize = dtypes.itemsize(dtype)
+    blocks = bytearray()
     unordered = 0
     constant = True
     sample: np.ndarray | None = None
     at = 0  # in the block that is being summed
     lanes = [0, 0]
-    for bits in pieces:
+    for piece in whole_elements(stream, itemsize):
+        bits = _bits(piece, itemsize)
         if sample is None:
             sample = bits[:1].copy()
         constant = constant and bool((bits == sample).all())
@@ -76,10 +117,16 @@ def _number_fingerprint(spec: TensorSpec, pieces: Iterable[np.ndarray], work: Wo
             start += len(part)
             at += len(part)
             if at == BLOCK_ELEMENTS:
-                ordered.update(b"".join(lane.to_bytes(8, "little") for lane in lanes))
+                blocks += _lanes_bytes(lanes)
                 at, lanes = 0, [0, 0]
-    ordered.update(b"".join(lane.to_bytes(8, "little") for lane in lanes))
-    return Fingerprint(spec.shape, spec.dtype, ordered.digest(), unordered % _TOTAL, constant)
+        if progress is not None:
+            progress(len(piece))
+    blocks += _lanes_bytes(lanes)
+    return Prints(bytes(blocks), unordered % _TOTAL, None if sample is None else sample.tobytes(), constant)
+
+
+def _lanes_bytes(lanes: list[int]) -> bytes:
+    return b"".join(lane.to_bytes(8, "little") for lane in lanes)
 
 
 def _bits(piece: memoryview, itemsize: int) -> np.ndarray:

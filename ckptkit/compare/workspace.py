@@ -24,4 +24,4 @@ class Workspace:
         self.x = np.empty(BLOCK_ELEMENTS)
         self.y = np.empty(BLOCK_ELEMENTS)
         self.z = np.empty(BLOCK_ELEMENTS)
-        self.mask = np.empty(BLOCK_ELEMENTS, dtype=bool)
+        self.mask = np.empty(2 * BLOCK_ELEMENTS, dtype=bool)  # of words of 8 bytes, complex128 has two an element

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from ckptkit.compare import Comparison, Statistics, Tolerance, Workspace, run_tasks
-from ckptkit.differences.pairs import Task, compare_task, plan_tasks
+from ckptkit.compare import Comparison, Statistics, Tolerance, Workspace
+from ckptkit.differences.pairs import PairWork, Task, plan_tasks
 from ckptkit.differences.reading import compare_variables, readable
 from ckptkit.differences.result import AmbiguousGroup, Diff, LayerChange, PairDiff, Totals, Verdict
 from ckptkit.differences.swaps import find_swaps
+from ckptkit.engines import THREADS, Engine, Told, unwatched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from ckptkit.differences.pairs import Converted
     from ckptkit.matching.result import Ambiguous, Match
@@ -30,8 +31,8 @@ def diff_checkpoints(
     converted: Mapping[str, Converted] | None = None,
     known: Mapping[tuple[str, str], Comparison] | None = None,
     slots: bool = False,
-    progress: Callable[[int], None] | None = None,
-    threads: int = 2,
+    engine: Engine = THREADS,
+    progress: Told = unwatched,
 ) -> Diff:
     """Compare what `match` pairs, in one pass over each file and in bounded memory.
 
@@ -43,22 +44,17 @@ def diff_checkpoints(
         converted: target variable name -> a's values in b's layout, for pairs whose layouts differ.
         known: (name in a, name in b) -> comparison made already, as `search_contents` gives.
         slots: whether slots, state and metadata count in the verdict too.
-        progress: told the bytes done, of both sides together, from any of the threads.
-        threads: how many compare.
+        engine: who compares.
+        progress: told the bytes done, of both sides together, from any thread.
 
     Raises:
         CkptkitError: a variable cannot be read or does not match its checksum; nothing is concluded then.
     """
-    known = known or {}
     tasks = plan_tasks(a, b, match, converted or {})
-
-    def work(task: Task, buffers: Workspace) -> PairDiff:
-        settled = known.get((task.source[0].name, task.target[0].name))
-        if settled is not None and task.converted is None and len(task.source) == len(task.target) == 1:
-            return PairDiff(task.source, task.target, task.evidence, settled.status, settled.statistics, task.note)
-        return compare_task(a, b, task, tolerance, buffers, progress)
-
-    pairs = tuple(run_tasks(tasks, work, cost=lambda task: task.nbytes, threads=threads))
+    settled = {number: found for number, task in enumerate(tasks) if (found := _settled(task, known or {}))}
+    rest = [task for number, task in enumerate(tasks) if number not in settled]
+    compared = iter(engine.run(rest, PairWork(a, b, tolerance), cost=lambda task: task.nbytes, progress=progress))
+    pairs = tuple(settled.get(number) or next(compared) for number in range(len(tasks)))
     ambiguous = tuple(_ambiguous_group(a, b, group) for group in match.ambiguous)
     counted = [pair for pair in pairs if slots or pair.is_weight]
     return Diff(
@@ -72,7 +68,7 @@ def diff_checkpoints(
         only_a=match.unexpected,
         only_b=match.missing,
         ambiguous=ambiguous,
-        swaps=find_swaps(a, b, pairs),
+        swaps=find_swaps(a, b, pairs, engine),
         layers=tuple(_layer_changes(counted)),
         totals=_totals(pairs, match),
         others=frozenset(
@@ -82,6 +78,16 @@ def diff_checkpoints(
             if checkpoint.find(each.name).kind != "weight"
         ),
     )
+
+
+def _settled(task: Task, known: Mapping[tuple[str, str], Comparison]) -> PairDiff | None:
+    """The outcome of a pair that has been compared already."""
+    if task.converted is not None or not len(task.source) == len(task.target) == 1:
+        return None
+    found = known.get((task.source[0].name, task.target[0].name))
+    if found is None:
+        return None
+    return PairDiff(task.source, task.target, task.evidence, found.status, found.statistics, task.note)
 
 
 def _ambiguous_group(a: Checkpoint, b: Checkpoint, group: Ambiguous) -> AmbiguousGroup:

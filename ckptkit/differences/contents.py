@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from ckptkit.compare import Comparison, Tolerance, Workspace, fingerprint, run_tasks
-from ckptkit.differences.reading import SKETCH_BYTES, compare_variables, readable, sketch, spec_of
+from ckptkit.compare import Comparison
+from ckptkit.differences.reading import SKETCH_BYTES, readable
+from ckptkit.differences.work import Both, EqualityWork, FingerprintWork, One, SketchWork
+from ckptkit.engines import THREADS, Engine, Told, unwatched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from ckptkit.model import Checkpoint, Fingerprint, Variable
 
@@ -36,8 +38,8 @@ def search_contents(
     names_a: Iterable[str],
     names_b: Iterable[str],
     *,
-    progress: Callable[[int], None] | None = None,
-    threads: int = 2,
+    engine: Engine = THREADS,
+    progress: Told = unwatched,
 ) -> Contents:
     """Everything that matching by value needs to know of the named variables.
 
@@ -49,28 +51,20 @@ def search_contents(
         b: the other.
         names_a: canonical names of a's variables to be looked at.
         names_b: likewise for b.
-        progress: told the bytes done, from any of the threads.
-        threads: how many work.
+        engine: who reads them.
+        progress: told the bytes done, from any thread.
 
     Raises:
         CkptkitError: a variable cannot be read, or does not match its checksum.
     """
     variables_a, variables_b = readable(a, names_a), readable(b, names_b)
-    proven = _compare_lookalikes(a, b, variables_a, variables_b, progress, threads)
+    proven = _compare_lookalikes(a, b, variables_a, variables_b, engine, progress)
     settled_a, settled_b = {pair[0] for pair in proven}, {pair[1] for pair in proven}
-    tasks = [(a, variable) for variable in variables_a if variable.name not in settled_a]
+    tasks = [One(0, variable) for variable in variables_a if variable.name not in settled_a]
     rest_a = len(tasks)
-    tasks += [(b, variable) for variable in variables_b if variable.name not in settled_b]
-
-    def take(task: tuple[Checkpoint, Variable], work: Workspace) -> Fingerprint:
-        checkpoint, variable = task
-        found = fingerprint(checkpoint.source, spec_of(variable), work)
-        if progress is not None:
-            progress(variable.nbytes)
-        return found
-
-    prints = run_tasks(tasks, take, cost=lambda task: task[1].nbytes, threads=threads)
-    named = [(variable.name, found) for (_, variable), found in zip(tasks, prints, strict=True)]
+    tasks += [One(1, variable) for variable in variables_b if variable.name not in settled_b]
+    prints = engine.run(tasks, FingerprintWork(a, b), cost=lambda task: task.nbytes, progress=progress)
+    named = [(task.variable.name, found) for task, found in zip(tasks, prints, strict=True)]
     return Contents(dict(named[:rest_a]), dict(named[rest_a:]), proven)
 
 
@@ -79,29 +73,30 @@ def _compare_lookalikes(
     b: Checkpoint,
     variables_a: list[Variable],
     variables_b: list[Variable],
-    progress: Callable[[int], None] | None,
-    threads: int,
+    engine: Engine,
+    progress: Told,
 ) -> dict[tuple[str, str], Comparison]:
     """Pairs of names with equal bytes, among the large tensors that only one of the other side looks like."""
+    sides: tuple[tuple[Literal[0, 1], list[Variable]], ...] = ((0, variables_a), (1, variables_b))
+    looked_at = [
+        One(side, variable)
+        for side, variables in sides
+        for variable in variables
+        if variable.nbytes > SKETCH_BYTES and variable.dtype != "string"
+    ]
+    sketches = engine.run(looked_at, SketchWork(a, b), cost=lambda task: task.sketch_bytes)
     alike: dict[tuple[str, int, bytes], tuple[list[Variable], list[Variable]]] = defaultdict(lambda: ([], []))
-    for side, checkpoint, variables in ((0, a, variables_a), (1, b, variables_b)):
-        for variable in variables:
-            if variable.nbytes > SKETCH_BYTES and variable.dtype != "string":
-                seen = sketch(checkpoint, variable)
-                alike[variable.dtype, variable.nbytes, seen][side].append(variable)
+    for task, seen in zip(looked_at, sketches, strict=True):
+        alike[task.variable.dtype, task.variable.nbytes, seen][task.side].append(task.variable)
     pairs = [
-        (ones[0], others[0])
+        Both(ones[0], others[0])
         for (_, _, seen), (ones, others) in alike.items()
         if len(ones) == len(others) == 1 and ones[0].shape == others[0].shape and not _repeats(seen, ones[0])
     ]
-
-    def compare(pair: tuple[Variable, Variable], work: Workspace) -> Comparison:
-        return compare_variables(a, pair[0], b, pair[1], Tolerance(), work, progress)
-
-    found = run_tasks(pairs, compare, cost=lambda pair: pair[0].nbytes, threads=threads)
+    found = engine.run(pairs, EqualityWork(a, b), cost=lambda pair: pair.nbytes, progress=progress)
     return {
-        (one.name, other.name): comparison
-        for (one, other), comparison in zip(pairs, found, strict=True)
+        (pair.one.name, pair.other.name): comparison
+        for pair, comparison in zip(pairs, found, strict=True)
         if comparison.status == "identical"
     }
 

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ckptkit.compare import Comparison, Tolerance, Workspace, compare_tensors
+from ckptkit.compare import (
+    Compared,
+    Comparison,
+    Range,
+    Tensor,
+    Tolerance,
+    Workspace,
+    compare_range,
+    compare_tensors,
+    cut,
+    join_compared,
+)
 from ckptkit.differences.orders import explain
-from ckptkit.differences.reading import compare_variables, readable, spec_of
+from ckptkit.differences.reading import readable
 from ckptkit.differences.result import PairDiff
+from ckptkit.differences.work import cost_of, tensor_of
+from ckptkit.engines import Told, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ckptkit.matching.result import Match, Pair
     from ckptkit.model import Checkpoint, TensorSource, TensorSpec, Variable
@@ -43,11 +56,12 @@ class Task:
     evidence: tuple[str, ...]
     converted: Converted | None = None
     note: str | None = None
+    part: Range | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes of both sides together."""
-        return sum(variable.nbytes for variable in (*self.source, *self.target))
+        return cost_of(self.part, *self.source, *self.target)
 
 
 def plan_tasks(a: Checkpoint, b: Checkpoint, match: Match, converted: Mapping[str, Converted]) -> list[Task]:
@@ -93,29 +107,65 @@ def _as_they_lie(
         yield from (((one,), (other,)) for one, other in zip(sources, targets, strict=True))
 
 
-def compare_task(
-    a: Checkpoint,
-    b: Checkpoint,
-    task: Task,
-    tolerance: Tolerance,
-    work: Workspace,
-    progress: Callable[[int], None] | None,
-) -> PairDiff:
-    """The outcome of one task.
+@dataclass(frozen=True)
+class PairWork(Work[Task, PairDiff | Compared, PairDiff]):
+    """Comparing what a match pairs.
 
-    Raises:
-        CkptkitError: bytes are missing, cut short or do not match their checksum.
+    Attributes:
+        a: one checkpoint.
+        b: the reference.
+        tolerance: what counts as equal enough.
     """
-    note = task.note
-    if task.converted is not None:
-        converted = task.converted
-        reference = spec_of(task.target[0])
-        found = compare_tensors(converted.source, converted.spec, b.source, reference, tolerance, work, progress)
-    elif len(task.source) == len(task.target) == 1:
-        found = compare_variables(a, task.source[0], b, task.target[0], tolerance, work, progress)
-    else:
+
+    a: Checkpoint
+    b: Checkpoint
+    tolerance: Tolerance
+
+    def bench(self) -> Workspace:
+        """See `Work.bench`."""
+        return Workspace()
+
+    def cut(self, task: Task, grain: int) -> Sequence[Task]:
+        """See `Work.cut`; what may have to be explained by its contents is compared in one go."""
+        sides = self._sides(task)
+        if sides is None or sides[0].spec.shape != sides[1].spec.shape or _by_content(task):
+            return (task,)
+        return [replace(task, part=part) for part in cut(sides, grain)] or (task,)
+
+    def part(self, task: Task, bench: Workspace, told: Told) -> PairDiff | Compared:
+        """See `Work.part`."""
+        sides = self._sides(task)
+        if sides is not None and task.part is not None:
+            return compare_range(*sides, task.part, self.tolerance, bench, told)
+        note = task.note
         found = Comparison("shape", None)
-    if found.status in ("different", "shape") and task.evidence[:1] == ("value",):
-        note, explained = explain(a, b, task.source, task.target, tolerance, work)
-        found = explained or found
+        if sides is not None:
+            found = compare_tensors(*sides[0], *sides[1], self.tolerance, bench, told)
+        if found.status in ("different", "shape") and _by_content(task):
+            note, explained = explain(self.a, self.b, task.source, task.target, self.tolerance, bench)
+            found = explained or found
+        return _outcome(task, found, note)
+
+    def merge(self, task: Task, parts: Sequence[PairDiff | Compared]) -> PairDiff:
+        """See `Work.merge`."""
+        whole = [part for part in parts if isinstance(part, PairDiff)]
+        sides = self._sides(task)
+        if whole or sides is None:
+            return whole[0]
+        return _outcome(task, join_compared(*sides, [part for part in parts if isinstance(part, Compared)]), task.note)
+
+    def _sides(self, task: Task) -> tuple[Tensor, Tensor] | None:
+        """The two tensors that are compared; None where several variables stand against each other."""
+        if task.converted is not None:
+            return Tensor(task.converted.source, task.converted.spec), tensor_of(self.b, task.target[0])
+        if len(task.source) == len(task.target) == 1:
+            return tensor_of(self.a, task.source[0]), tensor_of(self.b, task.target[0])
+        return None
+
+
+def _by_content(task: Task) -> bool:
+    return task.evidence[:1] == ("value",)
+
+
+def _outcome(task: Task, found: Comparison, note: str | None) -> PairDiff:
     return PairDiff(task.source, task.target, task.evidence, found.status, found.statistics, note)

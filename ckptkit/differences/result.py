@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from ckptkit.display import Displayed
+
 if TYPE_CHECKING:
     from ckptkit.compare import Statistics, Status, Tolerance
     from ckptkit.matching.result import Unmatched
@@ -177,7 +179,7 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class Diff:
+class Diff(Displayed):
     """What differs between checkpoint a and its reference b.
 
     Attributes:

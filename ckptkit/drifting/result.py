@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ckptkit.display import Displayed
+
 SCHEMA = "ckptkit.drift/1"
 
 Verdict = Literal["moving", "frozen"]
@@ -59,7 +61,7 @@ class VariableDrift:
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
+class Drift(Displayed):
     """The outcome.
 
     Attributes:

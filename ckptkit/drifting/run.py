@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ckptkit.api.reopening import open_for
 from ckptkit.drifting.result import Drift, VariableDrift
 from ckptkit.drifting.series import find_series
+from ckptkit.drifting.steps import Step, StepWork
+from ckptkit.engines import Engine, open_engine
 from ckptkit.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ckptkit.compare import Workspace
-    from ckptkit.model import Checkpoint, TensorSpec, Variable
+    from ckptkit.model import Checkpoint, Variable
 
 
-def drift(paths: Sequence[str], *, progress: Callable[[int, int], None] | None = None) -> Drift:
+def drift(
+    paths: Sequence[str],
+    *,
+    engine: str | Engine | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Drift:
     """How much each variable changes from one checkpoint of a run to the next.
 
     Args:
         paths: checkpoints, or one folder that holds them; numbered names are put in the order of their numbers.
+        engine: who reads and compares (see `ckptkit.engines.open_engine`); threads of this process for None.
         progress: called with (bytes done, bytes in all, taking each checkpoint to be as large as the first).
 
     Raises:
@@ -36,38 +45,22 @@ def drift(paths: Sequence[str], *, progress: Callable[[int, int], None] | None =
             found=len(series.paths),
         )
     tracks: dict[str, _Track] = {}
-    before: Checkpoint | None = None
     done = total = 0
-    try:
+    with open_engine(engine) as workers, ExitStack() as held:
+        before: Checkpoint | None = None
         for index, path in enumerate(series.paths):
-            now = _open(path)
-            try:
-                _follow(tracks, before, now, index)
-            finally:
-                if before is not None:
-                    before.close()
-                before = now
+            with ExitStack() as opened:
+                now = opened.enter_context(open_for(workers, path))
+                _follow(tracks, before, now, index, workers)
+                held.close()
+                held.push(opened.pop_all())
+            before = now
             if progress is not None:
                 done += sum(variable.nbytes for variable in now.spec.variables)
                 total = max(done, total or done * len(series.paths))
                 progress(done, total)
-    finally:
-        if before is not None:
-            before.close()
     found = tuple(track.result(len(series.paths)) for track in tracks.values())
     return Drift(series.paths, series.labels, found, series.notes)
-
-
-def _open(path: str) -> Checkpoint:
-    from ckptkit import canonical, formats
-    from ckptkit.model import Checkpoint
-
-    contents, source = formats.open_contents(path)
-    try:
-        return Checkpoint(canonical.build(contents, path), source)
-    except BaseException:
-        source.close()
-        raise
 
 
 @dataclass(slots=True)
@@ -103,10 +96,8 @@ def _is_float(dtype: str) -> bool:
     return dtype.startswith(("float", "bfloat", "complex"))
 
 
-def _follow(tracks: dict[str, _Track], before: Checkpoint | None, now: Checkpoint, index: int) -> None:
+def _follow(tracks: dict[str, _Track], before: Checkpoint | None, now: Checkpoint, index: int, engine: Engine) -> None:
     """Add checkpoint number `index` to the tracks."""
-    from ckptkit.compare import run_tasks
-
     looked_at = [variable for variable in now.spec.variables if variable.kind in ("weight", "state")]
     earlier = {} if before is None else {variable.name: variable for variable in before.spec.variables}
     for variable in looked_at:
@@ -119,41 +110,12 @@ def _follow(tracks: dict[str, _Track], before: Checkpoint | None, now: Checkpoin
         track.variable = variable
         track.present.append(variable.problem is None)
         track.problem = track.problem or variable.problem
-    pairs = [(variable, earlier.get(variable.name)) for variable in looked_at]
-
-    def step(pair: tuple[Variable, Variable | None], work: Workspace) -> tuple[float | None, bool, str | None]:
-        return _step(before, pair[1], now, pair[0], work)
-
-    results = run_tasks(pairs, step, cost=lambda pair: pair[0].nbytes)
-    for (variable, _), (change, moved, initial) in zip(pairs, results, strict=True):
-        track = tracks[variable.name]
-        if index:
-            track.changes.append(change)
+    if before is None:
+        return
+    steps = [Step(variable, earlier.get(variable.name)) for variable in looked_at]
+    results = engine.run(steps, StepWork(before, now), cost=lambda step: step.nbytes)
+    for step, (change, moved, initial) in zip(steps, results, strict=True):
+        track = tracks[step.new.name]
+        track.changes.append(change)
         track.moved = track.moved or moved
         track.initial = initial
-
-
-def _step(
-    before: Checkpoint | None, old: Variable | None, now: Checkpoint, new: Variable, work: Workspace
-) -> tuple[float | None, bool, str | None]:
-    """(relative change, whether any bit differs, initialiser that equal values seem to be of)."""
-    from ckptkit.compare import Tolerance, compare_tensors, examine
-    from ckptkit.doubts import initial_value
-
-    if before is None or old is None or old.problem or new.problem:
-        return None, False, None
-    compared = compare_tensors(now.source, _spec(new), before.source, _spec(old), Tolerance(), work)
-    statistics = compared.statistics
-    if statistics is None:
-        return None, True, None
-    if statistics.identical and compared.status == "identical":
-        found = examine(now.source, _spec(new), work=work).statistics
-        return 0.0, False, None if found is None else initial_value(new, found)
-    change = statistics.change
-    return (1.0 if change is None else change), True, None
-
-
-def _spec(variable: Variable) -> TensorSpec:
-    from ckptkit.model import TensorSpec
-
-    return TensorSpec(variable.key, variable.shape, variable.dtype)

@@ -22,8 +22,9 @@ from ckptkit.formats.hdf5_limits import inflated_limit, judged
 from ckptkit.formats.hdf5_tree import read_tree
 from ckptkit.formats.keras_archive import WEIGHTS
 from ckptkit.formats.keras_v3 import read_weight_map, shard_name, write_index
+from ckptkit.formats.names import beside
 from ckptkit.formats.output import writing
-from ckptkit.formats.storage import Storage, open_storage, read
+from ckptkit.formats.storage import Storage, as_file, open_storage, read
 from ckptkit.formats.zip_members import is_zip, members, open_member, stream_member
 from ckptkit.model import WRITE_BYTES, TensorSource, TensorSpec
 
@@ -33,9 +34,7 @@ if TYPE_CHECKING:
     from ckptkit.formats.hdf5_dataset import Dataset
 
 
-def rewrite(
-    path: str, template: str, tensors: Mapping[str, TensorSpec], source: TensorSource, *, first: int = 0
-) -> None:
+def rewrite(path: str, template: str, tensors: Mapping[str, TensorSpec], source: TensorSource) -> None:
     """Write a copy of `template` to `path` in which `tensors` hold the bytes of `source`.
 
     Args:
@@ -43,7 +42,6 @@ def rewrite(
         template: a legacy HDF5 file, a `.weights.h5`, plain HDF5, a `.keras` archive or a `*.weights.json`.
         tensors: key in the template -> its spec, which is that of the template.
         source: answers for the same keys.
-        first: number of the first shard, of sharded weights.
 
     Raises:
         NotFoundError: the template has no such tensor.
@@ -54,12 +52,13 @@ def rewrite(
         if is_zip(storage):
             _rewrite_archive(path, storage, tensors, source)
         elif find_signature(storage) is not None:
-            _rewrite_file(path, storage, tensors, source)
+            rewrite_file(path, storage, tensors, source)
         else:
-            _rewrite_sharded(path, template, tensors, source, first)
+            _rewrite_sharded(path, template, tensors, source)
 
 
-def _rewrite_file(path: str, template: Storage, tensors: Mapping[str, TensorSpec], source: TensorSource) -> None:
+def rewrite_file(path: str, template: Storage, tensors: Mapping[str, TensorSpec], source: TensorSource) -> None:
+    """As `rewrite`, for a template that is one HDF5 file."""
     datasets = judged(read_tree(Hdf5File(template)).datasets, template.size)
     _check(template.name, datasets, tensors)
     replaced = (datasets[key] for key in tensors)
@@ -77,8 +76,8 @@ def _rewrite_archive(path: str, template: Storage, tensors: Mapping[str, TensorS
     os.close(descriptor)
     try:
         with closing(open_member(template, found[WEIGHTS], inflated_limit(template.size))) as inner:
-            _rewrite_file(weights, inner, tensors, source)
-        with zipfile.ZipFile(template.name) as old:
+            rewrite_file(weights, inner, tensors, source)
+        with zipfile.ZipFile(as_file(template)) as old:
             infos = old.infolist()
         with writing(path), zipfile.ZipFile(path, "w") as archive:
             for info in infos:
@@ -96,21 +95,20 @@ def _rewrite_archive(path: str, template: Storage, tensors: Mapping[str, TensorS
         Path(weights).unlink(missing_ok=True)
 
 
-def _rewrite_sharded(
-    path: str, template: str, tensors: Mapping[str, TensorSpec], source: TensorSource, first: int
-) -> None:
+def _rewrite_sharded(path: str, template: str, tensors: Mapping[str, TensorSpec], source: TensorSource) -> None:
     """Shard by shard; their names become those that belong to the new index."""
     weight_map = read_weight_map(template)
     old = list(dict.fromkeys(name for names in weight_map.values() for name in names))
-    renamed = {name: shard_name(path, number) for number, name in enumerate(old, first)}
+    renamed = {name: shard_name(path, number) for number, name in enumerate(old)}
     left = dict(tensors)
     for name in old:
-        with closing(open_storage(Path(template).with_name(name))) as storage:
+        with closing(open_storage(beside(template, name))) as storage:
             here = {key: left.pop(key) for key in read_tree(Hdf5File(storage)).datasets if key in left}
-            _rewrite_file(str(Path(path).with_name(renamed[name])), storage, here, source)
+            rewrite_file(str(Path(path).with_name(renamed[name])), storage, here, source)
     if left:
         raise NotFoundError("the template has no such tensor", path=template, key=min(left))
-    index = json.loads(Path(template).read_bytes())
+    with closing(open_storage(template)) as storage:
+        index = json.loads(bytes(read(storage, 0, storage.size)))  # its size and content were judged above
     names = {f"/{group}": [renamed[name] for name in shards] for group, shards in weight_map.items()}
     write_index(path, {**index, "weight_map": names})
 

@@ -11,7 +11,7 @@ import json
 from collections import defaultdict
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckptkit.errors import CkptkitError, FormatError, LimitError, NotFoundError, UnsupportedError
 from ckptkit.formats.hdf5_file import Hdf5File
@@ -19,6 +19,7 @@ from ckptkit.formats.hdf5_limits import judged
 from ckptkit.formats.hdf5_source import Hdf5Source
 from ckptkit.formats.hdf5_tree import Tree, read_tree
 from ckptkit.formats.keras_config import MAX_BYTES, parse_config
+from ckptkit.formats.names import beside
 from ckptkit.formats.output import writing
 from ckptkit.formats.storage import open_storage, read
 from ckptkit.model import Contents, KerasV3, StoredTensor, TensorSource, VarsGroup
@@ -26,10 +27,13 @@ from ckptkit.model import Contents, KerasV3, StoredTensor, TensorSource, VarsGro
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from ckptkit.formats.hdf5_write import NewGroup
+
 SHARD_BYTES = 5 << 30
 """Keras's default `max_shard_size`."""
 
-_MAX_SHARDS = 256
+MAX_SHARDS = 256
+"""More files than anyone has made of one model."""
 
 
 def is_v3(tree: Tree) -> bool:
@@ -83,8 +87,8 @@ def open_sharded(path: str) -> tuple[Contents, TensorSource]:
     """
     weight_map = read_weight_map(path)
     names = list(dict.fromkeys(name for shards in weight_map.values() for name in shards))
-    if len(names) > _MAX_SHARDS:
-        raise LimitError("too many shards", path=path, expected=f"at most {_MAX_SHARDS}", found=len(names))
+    if len(names) > MAX_SHARDS:
+        raise LimitError("too many shards", path=path, expected=f"at most {MAX_SHARDS}", found=len(names))
     with ExitStack() as opened:
         shards, damage = _open_shards(path, names, opened)
         owners: dict[str, str] = {}
@@ -138,7 +142,7 @@ def _open_shards(path: str, names: list[str], opened: ExitStack) -> tuple[dict[s
     shards, damage = {}, []
     for name in names:
         try:
-            storage = open_storage(Path(path).with_name(name))
+            storage = open_storage(beside(path, name))
             opened.callback(storage.close)
             shards[name] = read_tree(Hdf5File(storage))
         except CkptkitError as error:
@@ -187,23 +191,38 @@ def write_v3(path: str, contents: Contents, source: TensorSource) -> None:
     write_file(path, groups, source)
 
 
-def write_sharded(
-    path: str, contents: Contents, source: TensorSource, *, first: int = 0, shard_bytes: int = SHARD_BYTES
-) -> None:
+def write_sharded(path: str, contents: Contents, source: TensorSource, *, shard_bytes: int = SHARD_BYTES) -> None:
     """Write new shards and, last, their index `path`, as `write_v3` would write one file.
 
     Args:
         path: the index, `*.weights.json`; the shards get its name and a number.
         contents: tensors, and `KerasV3` evidence.
         source: gives the tensors' bytes.
-        first: number of the first shard. Keras opens number 0 before any other, so it loads only what begins there.
         shard_bytes: most bytes of tensors in a shard; a larger tensor gets one of its own.
     """
-    from ckptkit.formats.hdf5_write import NewGroup, write_file
+    from ckptkit.formats.hdf5_write import write_file
+
+    divided = divide_groups(path, contents, shard_bytes)
+    for number, groups in enumerate(divided.shards):
+        write_file(str(Path(path).with_name(shard_name(path, number))), groups, source)
+    total = sum(tensor.nbytes for tensor in contents.tensors)
+    write_index(path, {"metadata": {"total_size": total}, "weight_map": divided.weight_map})
+
+
+class Divided(NamedTuple):
+    """Groups by shard, and the shards in which each group is."""
+
+    shards: list[list[NewGroup]]
+    weight_map: dict[str, list[str]]
+
+
+def divide_groups(path: str, contents: Contents, shard_bytes: int) -> Divided:
+    """What `write_sharded` puts into each shard."""
+    from ckptkit.formats.hdf5_write import NewGroup
 
     shards: list[list[NewGroup]] = [[]]
     weight_map: dict[str, list[str]] = {}
-    held = total = 0
+    held = 0
     for where, name, tensors in _new_groups(path, contents):
         attributes = {} if name is None else {"name": name}
         shards[-1].append(NewGroup(where, attributes))
@@ -212,14 +231,11 @@ def write_sharded(
                 shards.append([NewGroup(where, attributes)])
                 held = 0
             held += tensor.nbytes
-            total += tensor.nbytes
             shards[-1].append(NewGroup(where, {}, [tensor]))
             listed = weight_map.setdefault(f"/{where}", [])
-            if (shard := shard_name(path, first + len(shards) - 1)) not in listed:
+            if (shard := shard_name(path, len(shards) - 1)) not in listed:
                 listed.append(shard)
-    for number, groups in enumerate(shards, first):
-        write_file(str(Path(path).with_name(shard_name(path, number))), groups, source)
-    write_index(path, {"metadata": {"total_size": total}, "weight_map": weight_map})
+    return Divided(shards, weight_map)
 
 
 def write_index(path: str, index: Mapping[str, Any]) -> None:
@@ -265,6 +281,10 @@ class JoinedSource:
     def read_strings(self, key: str) -> list[bytes]:
         """The strings of tensor `key` in C order."""
         return self._source(key).read_strings(key)
+
+    def behind(self, key: str) -> tuple[TensorSource, str]:
+        """See `ForwardingSource.behind`."""
+        return self._source(key), key
 
     def close(self) -> None:
         """Give back the files; idempotent."""

@@ -22,12 +22,15 @@ from ckptkit.errors import (
     WriteError,
 )
 from ckptkit.formats.json_text import LARGEST_JSON, parse_json
+from ckptkit.formats.names import beside, ends_with
 from ckptkit.formats.output import writing
 from ckptkit.formats.storage import Storage, open_storage, read
 from ckptkit.model import WRITE_BYTES, Contents, StoredTensor, TensorSource, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from ckptkit.model.ranges import Sum
 
 _LENGTH = struct.Struct("<Q")
 
@@ -40,7 +43,7 @@ _BYTES_A_CONTAINER = 12
 
 _METADATA = "__metadata__"
 _MOST_DIMENSIONS = 64  # as many as NumPy has
-_INDEX_SUFFIX = ".safetensors.index.json"
+INDEX_SUFFIX = ".safetensors.index.json"
 
 
 def is_safetensors(storage: Storage) -> bool:
@@ -69,7 +72,7 @@ def open_safetensors(storage: Storage) -> tuple[Contents, TensorSource]:
 
 def is_index(path: str) -> bool:
     """Whether `path` is called as the index of a sharded file is; its content must then be one."""
-    return path.endswith(_INDEX_SUFFIX)
+    return ends_with(path, INDEX_SUFFIX)
 
 
 def open_safetensors_index(path: str) -> tuple[Contents, TensorSource]:
@@ -81,12 +84,12 @@ def open_safetensors_index(path: str) -> tuple[Contents, TensorSource]:
         FormatError: the index is wrong, or a shard does not hold what it says.
         NotFoundError: a shard is missing.
     """
-    weight_map = _read_index(path)
+    weight_map = read_index(path)
     held: dict[str, tuple[str, StoredTensor]] = {}
     source = _Source({}, [])
     try:
         for shard in dict.fromkeys(weight_map.values()):
-            storage = open_storage(Path(path).with_name(shard))
+            storage = open_storage(beside(path, shard))
             source.storages.append(storage)
             for key, entry in _read_header(storage)[1].items():
                 if weight_map.get(key) != shard:
@@ -102,10 +105,10 @@ def open_safetensors_index(path: str) -> tuple[Contents, TensorSource]:
         source.close()
         raise
     tensors = tuple(held[key][1] for key in weight_map)
-    return Contents("safetensors", None, tensors, notes=(f"{len(source.storages)} shards",)), source
+    return Contents("safetensors-sharded", None, tensors, notes=(f"{len(source.storages)} shards",)), source
 
 
-def _read_index(path: str) -> dict[str, str]:
+def read_index(path: str) -> dict[str, str]:
     """Tensor -> name of the shard beside the index that holds it."""
     storage = open_storage(path)
     try:
@@ -215,11 +218,25 @@ class _Source:
         storage.read_into(start + offset, buffer)
 
     def stream(self, key: str, buffer: memoryview) -> Iterator[memoryview]:
-        storage, start, end = self._range(key)
-        for at in range(start, end, len(buffer)):
-            piece = buffer[: min(len(buffer), end - at)]
-            storage.read_into(at, piece)
-            yield piece
+        _, start, end = self._range(key)
+        return self.stream_range(key, 0, end - start, buffer, [])
+
+    def can_cut(self, key: str) -> bool:
+        return key in self.ranges
+
+    def stream_range(
+        self,
+        key: str,
+        start: int,
+        stop: int,
+        buffer: memoryview,
+        sums: list[Sum],  # noqa: ARG002 - there are no checksums
+    ) -> Iterator[memoryview]:
+        storage, begin, _ = self._range(key)
+        return storage.stream(begin + start, stop - start, buffer)
+
+    def verify_ranges(self, key: str, sums: Sequence[Sequence[Sum]]) -> None:
+        pass
 
     def read_strings(self, key: str) -> list[bytes]:
         self._range(key)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ckptkit import dtypes
-from ckptkit.errors import FormatError, NotFoundError
+from ckptkit.display import Displayed
+from ckptkit.errors import FormatError, NotFoundError, UsageError
 from ckptkit.model.canonical import CheckpointSpec, Layer, OrderSource, Variable
 from ckptkit.model.evidence import StoredTensor
 from ckptkit.model.tensors import CHUNK_BYTES, TensorSource
@@ -76,7 +77,7 @@ def read_tensor(source: TensorSource, tensor: StoredTensor | Variable) -> np.nda
     return value
 
 
-class Checkpoint(Mapping[str, LazyVariable]):
+class Checkpoint(Displayed, Mapping[str, LazyVariable]):
     """An open checkpoint: a mapping from canonical or native name to a lazy variable, and a context manager.
 
     Iteration gives canonical names in order. Looking up accepts the canonical name, the native key or an alias that is
@@ -90,8 +91,17 @@ class Checkpoint(Mapping[str, LazyVariable]):
     def __init__(self, spec: CheckpointSpec, source: TensorSource) -> None:
         self.spec = spec
         self.source = source
+        self.reopen: tuple[Callable[..., Checkpoint], tuple[str, ...]] | None = None
+        """A function and its arguments that give this checkpoint in another process; None where it stays in this one."""
         self._variables = {variable.name: variable for variable in spec.variables}
         self._other_names: dict[str, str | None] | None = None
+
+    def __reduce__(self) -> tuple[Callable[..., Checkpoint], tuple[str, ...]]:
+        if self.reopen is None:
+            raise UsageError(
+                "an open checkpoint stays in its process", path=self.path, hint="Give an engine elsewhere its path"
+            )
+        return self.reopen
 
     @property
     def path(self) -> str:

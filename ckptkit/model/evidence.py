@@ -148,7 +148,7 @@ class Contents:
 
     Attributes:
         format: name of the format: `keras-h5`, `keras-weights-h5`, `keras`, `keras-sharded`, `tensor-bundle`,
-            `tf-v1`, `saved-model`, `safetensors`, `npz`, `hdf5` (datasets without Keras's layout).
+            `tf-v1`, `saved-model`, `safetensors`, `safetensors-sharded`, `npz`, `hdf5` (datasets without Keras's layout).
         producer: who wrote it, as the file says, in words ("Keras 2.4.0, tensorflow"); None when it does not.
         tensors: every tensor, in the file's own order.
         structure: the richest evidence there is, or None.

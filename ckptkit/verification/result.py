@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from ckptkit.display import Displayed
+
 SCHEMA = "ckptkit.verify/1"
 
 
@@ -113,7 +115,7 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True)
-class VerifyResult:
+class VerifyResult(Displayed):
     """Whether two models compute the same.
 
     Attributes:

@@ -10,6 +10,7 @@ import pytest
 
 from ckptkit.compare import Tolerance
 from ckptkit.differences import Converted, Diff, diff_checkpoints
+from ckptkit.engines import Threads
 from ckptkit.errors import ChecksumError, FormatError
 from ckptkit.matching.result import Ambiguous, Match, Pair
 from ckptkit.model import Checkpoint, Form
@@ -101,7 +102,7 @@ def test_slots_and_state_are_compared_and_count_only_when_asked_for() -> None:
 def test_a_damaged_tensor_ends_the_diff(count: int) -> None:
     a = checkpoint(dense(1), damaged=("two/kernel",)[:count])
     with pytest.raises(ChecksumError, match=r"two\.kernel"):
-        diff(a, checkpoint(dense(1)), threads=count)
+        diff(a, checkpoint(dense(1)), engine=Threads(count))
 
 
 def test_an_unreadable_tensor_is_named_before_anything_is_read() -> None:

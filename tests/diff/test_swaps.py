@@ -40,6 +40,13 @@ def test_longer_cycles() -> None:
     assert str(found.swaps[0]).startswith("one → two → three → one")
 
 
+def test_cycles_through_layers_with_nan() -> None:
+    a = dense(1)
+    a["one/kernel"] = np.where(np.arange(a["one/kernel"].size).reshape(a["one/kernel"].shape) == 3, np.nan, a["one/kernel"])
+    found = found_between(a, moved(a, {"one": "two", "two": "three", "three": "one"}))
+    assert [swap.names for swap in found.swaps] == [("one", "two", "three")]
+
+
 def test_large_layers_and_two_swaps_at_once() -> None:
     a = dense(1, ("a", "b", "c", "d", "e"), size=80)
     found = found_between(a, moved(a, {"a": "b", "b": "a", "c": "e", "e": "c"}))

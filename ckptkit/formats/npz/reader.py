@@ -15,6 +15,7 @@ from ckptkit.errors import (
     UnsupportedError,
     UsageError,
 )
+from ckptkit.formats.crc import CRC32, joined
 from ckptkit.formats.npz.header import MAGIC, parse_header
 from ckptkit.formats.npz.values import canonical_pieces, is_plain
 from ckptkit.formats.scratch import hold
@@ -23,7 +24,9 @@ from ckptkit.formats.zip_members import STORED, Member, check_member, members, o
 from ckptkit.model import Contents, StoredTensor, TensorSource, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ckptkit.model.ranges import Sum
 
 SUFFIX = ".npy"
 
@@ -154,15 +157,35 @@ class _Source:
 
     def stream(self, key: str, buffer: memoryview) -> Iterator[memoryview]:
         array = self._find(key)
-        whole = array.header.nbytes
-        in_place = _in_place(array)  # otherwise the checksum was verified when the copy was made
-        crc = zlib.crc32(read(self._storage, array.member.offset, array.header.data))
-        for at in range(0, whole, len(buffer)):
-            piece = buffer[: min(len(buffer), whole - at)]
-            self.read_into(key, at, piece)
-            crc = zlib.crc32(piece, crc) if in_place else 0
-            yield piece
-        if in_place and crc != array.member.crc:
+        sums: list[Sum] = []
+        yield from self.stream_range(key, 0, array.header.nbytes, buffer, sums)
+        if _in_place(array):  # otherwise the checksum was verified when the copy was made
+            self.verify_ranges(key, [sums])
+
+    def can_cut(self, key: str) -> bool:
+        return _in_place(self._find(key))
+
+    def stream_range(
+        self, key: str, start: int, stop: int, buffer: memoryview, sums: list[Sum]
+    ) -> Iterator[memoryview]:
+        array = self._find(key)
+        crc = 0
+        if _in_place(array):
+            for piece in self._storage.stream(array.member.offset + array.header.data + start, stop - start, buffer):
+                crc = zlib.crc32(piece, crc)
+                yield piece
+        else:
+            for at in range(start, stop, len(buffer)):
+                piece = buffer[: min(len(buffer), stop - at)]
+                self.read_into(key, at, piece)
+                yield piece
+        sums.append((crc, stop - start))
+
+    def verify_ranges(self, key: str, sums: Sequence[Sequence[Sum]]) -> None:
+        array = self._find(key)
+        head = read(self._storage, array.member.offset, array.header.data)
+        crc = joined([(zlib.crc32(head), len(head)), *(part for found in sums for part in found)], CRC32)
+        if crc != array.member.crc:
             raise ChecksumError(
                 "the array does not match its checksum",
                 path=self._storage.name,

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ckptkit.formats.tensor_bundle.reader import open_bundle
+from ckptkit.formats.tensor_bundle.reader import list_index, open_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ckptkit.model import Contents, TensorSource, TensorSpec
 
-__all__ = ["open_bundle", "rewrite_bundle", "write_bundle"]
+__all__ = ["list_index", "open_bundle", "rewrite_bundle", "write_bundle"]
 
 
 def write_bundle(prefix: str, contents: Contents, source: TensorSource, *, num_shards: int = 1) -> None:

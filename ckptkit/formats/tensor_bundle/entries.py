@@ -41,7 +41,6 @@ class BundleHeader(NamedTuple):
     """`BundleHeaderProto`."""
 
     num_shards: int
-    producer: int
 
 
 class BundleEntry(NamedTuple):
@@ -82,17 +81,21 @@ def parse_header(data: bytes) -> BundleHeader:
         raise UnsupportedError(
             "the bundle is big-endian", hint="Read it with TensorFlow on a machine of that byte order and save it anew."
         )
-    return BundleHeader(shards, parse_version(version, FORMAT_VERSION))
+    check_version(version, FORMAT_VERSION)
+    return BundleHeader(shards)
 
 
-def parse_version(data: Buffer, known: int) -> int:
-    """The producer of a `VersionDef`, once version `known` of the reader may read what it made."""
-    producer = min_consumer = 0
+def check_version(data: Buffer, known: int) -> None:
+    """Refuse a `VersionDef` that does not let version `known` of the reader read what it stands in.
+
+    Raises:
+        FormatError: it is malformed.
+        UnsupportedError: it asks for a later reader.
+    """
+    min_consumer = 0
     bad: list[int] = []
     for tag, value in parse_fields(data):
-        if tag == varint_tag(1):
-            producer = number(value)
-        elif tag == varint_tag(2):
+        if tag == varint_tag(2):
             min_consumer = number(value)
         elif tag == varint_tag(3):
             bad.append(number(value))
@@ -102,7 +105,6 @@ def parse_version(data: Buffer, known: int) -> int:
         raise UnsupportedError(
             "the checkpoint asks for a later reader", expected=f"version {known}", found=f"version {min_consumer}"
         )
-    return producer
 
 
 def parse_packed_varints(data: bytes) -> list[int]:

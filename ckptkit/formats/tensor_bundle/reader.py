@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import ExitStack
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ckptkit import dtypes
 from ckptkit.errors import CkptkitError, FormatError
 from ckptkit.formats.meta_graph import NO_META, Meta, read_meta
-from ckptkit.formats.names import INDEX_SUFFIX, META_SUFFIX, is_file, leftovers
+from ckptkit.formats.names import INDEX_SUFFIX, META_SUFFIX, add, is_file, leftovers
 from ckptkit.formats.storage import open_storage
+from ckptkit.formats.tensor_bundle.checksum import unmask
 from ckptkit.formats.tensor_bundle.entries import (
     HEADER_KEY,
     BundleEntry,
@@ -55,17 +57,16 @@ def open_bundle(prefix: str) -> tuple[Contents, BundleSource]:
     shards = Shards(prefix, header.num_shards)
     places = _Places(shards, entries).listed()
     source = BundleSource(shards, places)
-    try:
+    with ExitStack() as opened:
+        opened.callback(source.close)
         graph, graph_damage = _read_graph(source, places)
-    except BaseException:
-        source.close()
-        raise
-    meta = read_meta(prefix + META_SUFFIX) if is_file(prefix + META_SUFFIX) else NO_META
-    producer = meta.producer or f"TensorFlow (tensor bundle, version {header.producer})"
+        opened.pop_all()
+    graph_path = add(prefix, META_SUFFIX)
+    meta = read_meta(graph_path) if is_file(graph_path) else NO_META
     notes = [*meta.notes, *(f"left over from an interrupted save: {name}" for name in leftovers(prefix))]
     contents = Contents(
         format="tensor-bundle",
-        producer=producer,
+        producer=meta.producer,
         tensors=tuple(_tensors(places, graph, meta)),
         structure=graph,
         meta_graph=meta.graph,
@@ -75,19 +76,52 @@ def open_bundle(prefix: str) -> tuple[Contents, BundleSource]:
     return contents, source
 
 
+def list_index(prefix: str) -> tuple[Contents, dict[str, str]]:
+    """What a bundle's index tells alone: its tensors, and the CRC-32C of each one's data.
+
+    No other file is looked at, so it says the same wherever the index lies. Without the object graph, which is in the
+    data, the names of an object-based checkpoint are the paths by which the saver reached its variables.
+
+    Args:
+        prefix: as for `open_bundle`.
+
+    Returns:
+        The contents, and key -> checksum in hexadecimal; of a partitioned variable the checksums of its parts.
+
+    Raises:
+        CkptkitError: the index is missing, malformed or does not match its checksums.
+    """
+    header, entries = read_index(prefix)
+    places = _Places(_UnseenShards(prefix, header.num_shards), entries).listed()
+    contents = Contents(
+        format="tensor-bundle",
+        producer=None,
+        tensors=tuple(_tensors(places, None, NO_META)),
+    )
+    checksums = {key: "+".join(f"{unmask(entry.crc):08x}" for entry in place.entries) for key, place in places.items()}
+    return contents, checksums
+
+
+class _UnseenShards(Shards):
+    """Data files that are elsewhere: nothing is known against them."""
+
+    def problem(self, shard: int, end: int) -> None:  # noqa: ARG002
+        return None
+
+
 def read_index(prefix: str) -> tuple[BundleHeader, dict[bytes, BundleEntry]]:
     """The header and all entries of a bundle, keys as they are stored, in their order.
 
     Raises:
         CkptkitError: the index is missing, malformed or does not match its checksums.
     """
-    storage = open_storage(prefix + INDEX_SUFFIX)
+    storage = open_storage(add(prefix, INDEX_SUFFIX))
     try:
         with naming(storage.name):
             stored = read_entries(open_table(storage))
             key, value = next(stored, (None, b""))
             if key != HEADER_KEY:
-                raise FormatError("the index has no bundle header", hint="Is it a V1 checkpoint named .index?")
+                raise _no_header()
             header = parse_header(value)
             parser = EntryParser()
             entries = {}
@@ -96,6 +130,23 @@ def read_index(prefix: str) -> tuple[BundleHeader, dict[bytes, BundleEntry]]:
     finally:
         storage.close()
     return header, entries
+
+
+def read_header(prefix: str) -> BundleHeader:
+    """The header of a bundle alone, which its index begins with; raises as `read_index`."""
+    storage = open_storage(add(prefix, INDEX_SUFFIX))
+    try:
+        with naming(storage.name):
+            key, value = next(read_entries(open_table(storage)), (None, b""))
+            if key != HEADER_KEY:
+                raise _no_header()
+            return parse_header(value)
+    finally:
+        storage.close()
+
+
+def _no_header() -> FormatError:
+    return FormatError("the index has no bundle header", hint="Is it a V1 checkpoint named .index?")
 
 
 def _parse_entry(parser: EntryParser, key: bytes, value: bytes) -> BundleEntry:

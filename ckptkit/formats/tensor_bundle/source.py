@@ -6,17 +6,19 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from ckptkit.errors import ChecksumError, CkptkitError, FormatError, NotFoundError, UnsupportedError
-from ckptkit.formats.names import shard_path
-from ckptkit.formats.storage import Storage, open_storage, read, regular_file_size
+from ckptkit.formats.crc import CRC32C, joined
+from ckptkit.formats.names import file_size, shard_path
+from ckptkit.formats.storage import Storage, open_storage, read
 from ckptkit.formats.tensor_bundle.checksum import crc32c, unmask
 from ckptkit.formats.tensor_bundle.slices import Part, read_joined
 from ckptkit.formats.tensor_bundle.strings import check_size, parse_strings
 from ckptkit.formats.wire import naming
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ckptkit.formats.tensor_bundle.entries import BundleEntry
+    from ckptkit.model.ranges import Sum
 
 _LFS_SIGNATURE = b"version https://git-lfs"
 
@@ -43,7 +45,7 @@ class Shards:
     def _measure(self, shard: int) -> int | str:
         path = shard_path(self.prefix, shard, self.count)
         try:
-            size = regular_file_size(path)
+            size = file_size(path)
             if size < 1024 and _is_lfs_pointer(path, size):
                 return "its shard is a git-lfs pointer, not the data (run `git lfs pull`)"
         except NotFoundError:
@@ -125,14 +127,15 @@ class BundleSource:
             )  # fmt: skip
         self._read(place, offset, buffer, None)
 
-    def _read(self, place: Place, offset: int, buffer: memoryview, crcs: list[int] | None) -> None:
-        """Fill `buffer`; `crcs`, one per entry, take in the bytes of each."""
+    def _read(self, place: Place, offset: int, buffer: memoryview, sums: list[Sum] | None) -> None:
+        """Fill `buffer`; `sums`, one per entry, take in the bytes of each."""
 
         def read_entry(number: int, at: int, into: memoryview) -> None:
             entry = place.entries[number]
             self._shards.open(entry.shard).read_into(entry.offset + at, into)
-            if crcs is not None:
-                crcs[number] = crc32c(into, crcs[number])
+            if sums is not None:
+                crc, length = sums[number]
+                sums[number] = crc32c(into, crc), length + len(into)
 
         if place.parts:
             read_joined(place.parts, place.shape, place.itemsize, offset, buffer, read_entry)
@@ -141,14 +144,38 @@ class BundleSource:
 
     def stream(self, key: str, buffer: memoryview) -> Iterator[memoryview]:
         """See `TensorSource.stream`; pieces hold whole elements where `buffer` has room for one."""
+        sums: list[Sum] = []
+        yield from self.stream_range(key, 0, self._numeric(key).nbytes, buffer, sums)
+        self.verify_ranges(key, [sums])
+
+    def can_cut(self, key: str) -> bool:
+        """See `RangedSource.can_cut`."""
+        return self._place(key).itemsize > 0
+
+    def stream_range(
+        self, key: str, start: int, stop: int, buffer: memoryview, sums: list[Sum]
+    ) -> Iterator[memoryview]:
+        """See `RangedSource.stream_range`; one sum for each part of a partitioned variable."""
         place = self._numeric(key)
-        crcs = [0] * len(place.entries)
+        found = [(0, 0)] * len(place.entries)
         step = len(buffer) - len(buffer) % place.itemsize or len(buffer)
-        for at in range(0, place.nbytes, step):
-            piece = buffer[: min(step, place.nbytes - at)]
-            self._read(place, at, piece, crcs)
-            yield piece
-        for entry, crc in zip(place.entries, crcs, strict=True):
+        if place.parts:
+            for at in range(start, stop, step):
+                piece = buffer[: min(step, stop - at)]
+                self._read(place, at, piece, found)
+                yield piece
+        else:
+            entry, crc = place.entries[0], 0
+            for piece in self._shards.open(entry.shard).stream(entry.offset + start, stop - start, buffer[:step]):
+                crc = crc32c(piece, crc)
+                yield piece
+            found[0] = crc, stop - start
+        sums += found
+
+    def verify_ranges(self, key: str, sums: Sequence[Sequence[Sum]]) -> None:
+        """See `RangedSource.verify_ranges`."""
+        for number, entry in enumerate(self._numeric(key).entries):
+            crc = joined((found[number] for found in sums), CRC32C)
             if crc != unmask(entry.crc):
                 raise ChecksumError(
                     "the data does not match its checksum", path=self._shards.prefix, key=key,

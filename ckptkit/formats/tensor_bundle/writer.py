@@ -7,29 +7,40 @@ what becomes of it, is the caller's matter.
 
 from __future__ import annotations
 
-import math
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, NamedTuple
 
 from ckptkit import dtypes
-from ckptkit.errors import ChecksumError, FormatError, NotFoundError, RefusedError, UnsupportedError, WriteError
+from ckptkit.errors import NotFoundError, RefusedError, UnsupportedError, WriteError
 from ckptkit.formats.names import INDEX_SUFFIX, shard_path
-from ckptkit.formats.scratch import hold
-from ckptkit.formats.storage import Storage, read
-from ckptkit.formats.tensor_bundle.checksum import crc32c, mask, unmask
+from ckptkit.formats.tensor_bundle.data_file import Copied, Item, Made, New, Partitioned, write_items
 from ckptkit.formats.tensor_bundle.entries import HEADER_KEY, BundleEntry, encode_entry, encode_header
 from ckptkit.formats.tensor_bundle.object_graph import GRAPH_KEY, encode_object_graph
 from ckptkit.formats.tensor_bundle.reader import decode_key, read_index
-from ckptkit.formats.tensor_bundle.slices import Part, encode_slice_key, infer_parts, part_pieces
+from ckptkit.formats.tensor_bundle.slices import encode_slice_key, infer_parts
 from ckptkit.formats.tensor_bundle.source import Shards
-from ckptkit.formats.tensor_bundle.strings import encode_strings, parse_strings
 from ckptkit.formats.tensor_bundle.table_writer import encode_table
-from ckptkit.formats.wire import naming
-from ckptkit.model import WRITE_BYTES, Contents, ObjectGraph, TensorSource, TensorSpec
+from ckptkit.model import Contents, ObjectGraph, TensorSource, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ckptkit.formats.tensor_bundle.data_file import Entries
+
+
+class Outline(NamedTuple):
+    """All that is to be in a bundle.
+
+    Attributes:
+        items: what has data, in the order of the keys.
+        partitioned: entries of the variables whose data is that of their parts.
+        template: prefix of the bundle that is copied from and its number of shards, or None.
+    """
+
+    items: Sequence[Item]
+    partitioned: Entries
+    template: tuple[str, int] | None
 
 
 def write_bundle(prefix: str, contents: Contents, source: TensorSource, *, num_shards: int = 1) -> None:
@@ -49,19 +60,7 @@ def write_bundle(prefix: str, contents: Contents, source: TensorSource, *, num_s
         UnsupportedError: a type that bundles do not have.
         CkptkitError: what `source` raises.
     """
-    specs = {tensor.key: TensorSpec(tensor.key, tensor.shape, tensor.dtype) for tensor in contents.tensors}
-    if len(specs) != len(contents.tensors):
-        raise WriteError("two tensors of one key", path=prefix)
-    made: dict[str, bytes] = {}
-    if isinstance(contents.structure, ObjectGraph) and GRAPH_KEY not in specs:
-        specs[GRAPH_KEY] = TensorSpec(GRAPH_KEY, (), "string")
-        made[GRAPH_KEY] = encode_object_graph(contents.structure)
-    with _writing(prefix, num_shards) as output:
-        for key, spec in sorted((_encode_key(name), spec) for name, spec in specs.items()):
-            if spec.name in made:
-                output.add_strings(key, spec.shape, [made[spec.name]])
-            else:
-                output.add(key, spec, source)
+    _write(prefix, num_shards, outline_new(prefix, contents), source)
 
 
 def rewrite_bundle(
@@ -88,6 +87,23 @@ def rewrite_bundle(
         RefusedError: shape or type are not the template's.
         CkptkitError: what is kept of the template cannot be read, or what `source` raises.
     """
+    _write(prefix, num_shards, outline_like(template_prefix, tensors), source)
+
+
+def outline_new(prefix: str, contents: Contents) -> Outline:
+    """What `write_bundle` writes."""
+    specs = {tensor.key: TensorSpec(tensor.key, tensor.shape, tensor.dtype) for tensor in contents.tensors}
+    if len(specs) != len(contents.tensors):
+        raise WriteError("two tensors of one key", path=prefix)
+    items: list[New | Made] = [New(_encode_key(name), spec) for name, spec in specs.items()]
+    if isinstance(contents.structure, ObjectGraph) and GRAPH_KEY not in specs:
+        items.append(Made(_encode_key(GRAPH_KEY), encode_object_graph(contents.structure)))
+    in_order = sorted(items, key=lambda item: item.key)
+    return Outline(in_order, [], None)
+
+
+def outline_like(template_prefix: str, tensors: Mapping[str, TensorSpec]) -> Outline:
+    """What `rewrite_bundle` writes."""
     header, entries = read_index(template_prefix)
     names = {decode_key(key): key for key in entries}
     replaced = {}
@@ -97,30 +113,26 @@ def rewrite_bundle(
         _check_fit(template_prefix, name, entries[names[name]], spec)
         replaced[names[name]] = spec
     owner = {
-        encode_slice_key(key, extents): (key, place)
+        encode_slice_key(key, extents): key
         for key, entry in entries.items()
         if key in replaced
-        for place, extents in enumerate(entry.slices)
+        for extents in entry.slices
     }
-    with (
-        closing(Shards(template_prefix, header.num_shards)) as shards,
-        _writing(prefix, num_shards) as output,
-        closing(_Whole(source)) as whole,
-    ):
-        for key, entry in entries.items():
-            if entry.slices:
-                output.add_sliced(key, entry)
-            elif key in owner:
-                variable, place = owner[key]
-                spec = replaced[variable]
-                parts = infer_parts(spec.shape, entries[variable].slices)
-                part_spec = TensorSpec(spec.name, parts[place].lengths, spec.dtype)
-                output.add_pieces(key, part_spec, whole.pieces(spec, parts[place]))
-            elif key in replaced:
-                output.add(key, replaced[key], source)
-            else:
-                with naming(template_prefix, decode_key(key)):
-                    output.copy(key, entry, shards)
+    items: list[Item] = []
+    begun: set[bytes] = set()
+    for key, entry in entries.items():
+        if entry.slices:
+            continue
+        variable = owner.get(key)
+        if variable is None:
+            items.append(New(key, replaced[key]) if key in replaced else Copied(key, entry))
+        elif variable not in begun:
+            begun.add(variable)
+            spec, slices = replaced[variable], entries[variable].slices
+            keys = [encode_slice_key(variable, extents) for extents in slices]
+            items.append(Partitioned(spec, tuple(zip(keys, infer_parts(spec.shape, slices), strict=True))))
+    partitioned = [(key, entry) for key, entry in entries.items() if entry.slices]
+    return Outline(items, partitioned, (template_prefix, header.num_shards))
 
 
 def _check_fit(path: str, name: str, entry: BundleEntry, spec: TensorSpec) -> None:
@@ -144,128 +156,20 @@ def _encode_key(name: str) -> bytes:
     return key
 
 
-@contextmanager
-def _writing(prefix: str, num_shards: int) -> Iterator[_Output]:
-    """Data files to write into; the index is written when the block ends well."""
+def _write(prefix: str, num_shards: int, outline: Outline, source: TensorSource) -> None:
+    """All data into the last file, then the index."""
     with ExitStack() as files:
         for shard in range(num_shards - 1):
             files.enter_context(Path(shard_path(prefix, shard, num_shards)).open("wb"))
         data = files.enter_context(Path(shard_path(prefix, num_shards - 1, num_shards)).open("wb"))
-        output = _Output(data, num_shards - 1)
-        yield output
+        template = files.enter_context(closing(Shards(*outline.template))) if outline.template else None
+        entries = write_items(data, num_shards - 1, outline.items, source, template)
+    write_index(prefix, num_shards, [*entries, *outline.partitioned])
+
+
+def write_index(prefix: str, num_shards: int, entries: Iterable[tuple[bytes, BundleEntry]]) -> None:
+    """Write the index, without which nothing is a bundle."""
+    rows = [(key, encode_entry(entry)) for key, entry in sorted(entries, key=lambda item: item[0])]
     with Path(prefix + INDEX_SUFFIX).open("wb") as index:
-        for block in encode_table([(HEADER_KEY, encode_header(num_shards)), *output.index()]):
+        for block in encode_table([(HEADER_KEY, encode_header(num_shards)), *rows]):
             index.write(block)
-
-
-class _Output:
-    """The data file that is being written, and the entries of what is in it."""
-
-    def __init__(self, file: BinaryIO, shard: int) -> None:
-        self._file = file
-        self._shard = shard
-        self._offset = 0
-        self._entries: list[tuple[bytes, BundleEntry]] = []
-
-    def index(self) -> Iterable[tuple[bytes, bytes]]:
-        """Keys and encoded entries, in order of the keys."""
-        return [(key, encode_entry(entry)) for key, entry in sorted(self._entries, key=lambda item: item[0])]
-
-    def add(self, key: bytes, spec: TensorSpec, source: TensorSource) -> None:
-        """A tensor with its data from `source`."""
-        if spec.dtype == "string":
-            self.add_strings(key, spec.shape, source.read_strings(spec.name))
-        else:
-            buffer = memoryview(bytearray(min(WRITE_BYTES, max(spec.nbytes, 1))))
-            self.add_pieces(key, spec, source.stream(spec.name, buffer))
-
-    def add_pieces(self, key: bytes, spec: TensorSpec, pieces: Iterable[memoryview]) -> None:
-        """A tensor with its data in pieces."""
-        row = dtypes.BY_NAME.get(spec.dtype)
-        if row is None or row.tensorflow is None:
-            raise UnsupportedError("a type that TensorFlow's checkpoints do not have", key=spec.name, found=spec.dtype)
-        size = crc = 0
-        for piece in pieces:
-            self._file.write(piece)
-            crc = crc32c(piece, crc)
-            size += len(piece)
-        if size != spec.nbytes:
-            raise WriteError(
-                "the data does not fit the shape", key=spec.name, expected=f"{spec.nbytes} bytes", found=size
-            )
-        self._note(key, row.tensorflow, spec.shape, size, mask(crc))
-
-    def add_strings(self, key: bytes, shape: tuple[int, ...], strings: list[bytes]) -> None:
-        """A tensor of strings."""
-        if len(strings) != math.prod(shape):
-            raise WriteError("the strings do not fit the shape", expected=math.prod(shape), found=len(strings))
-        stored, crc = encode_strings(strings)
-        self._file.write(stored)
-        self._note(key, dtypes.BY_NAME["string"].tensorflow or 0, shape, len(stored), crc)
-
-    def add_sliced(self, key: bytes, entry: BundleEntry) -> None:
-        """The entry of a partitioned variable, whose parts have data of their own."""
-        self._entries.append((key, entry))
-
-    def copy(self, key: bytes, entry: BundleEntry, shards: Shards) -> None:
-        """An entry of another bundle, its bytes as they are once their checksum holds."""
-        row = dtypes.BY_TENSORFLOW.get(entry.dtype)
-        if entry.shape is None or entry.offset < 0 or entry.size < 0 or not 0 <= entry.shard < shards.count:
-            raise FormatError("its entry in the template is malformed")
-        problem = shards.problem(entry.shard, entry.offset + entry.size) if entry.size else None
-        if problem:
-            raise FormatError(problem)
-        if row is not None and not row.itemsize:
-            stored = read(shards.open(entry.shard), entry.offset, entry.size)
-            parse_strings(stored, math.prod(entry.shape), entry.crc)
-            self._file.write(stored)
-        else:
-            crc = 0
-            for piece in _stored_pieces(shards.open(entry.shard), entry) if entry.size else ():
-                self._file.write(piece)
-                crc = crc32c(piece, crc)
-            # Variants have a checksum of their own kind, which goes along as it is.
-            if row is not None and crc != unmask(entry.crc):
-                raise ChecksumError(
-                    "the data does not match its checksum",
-                    expected=f"crc32c {unmask(entry.crc):08x}",
-                    found=f"{crc:08x}",
-                )
-        self._note(key, entry.dtype, entry.shape, entry.size, entry.crc)
-
-    def _note(self, key: bytes, dtype: int, shape: tuple[int, ...], size: int, crc: int) -> None:
-        self._entries.append((key, BundleEntry(dtype, shape, self._shard, self._offset, size, crc)))
-        self._offset += size
-
-
-def _stored_pieces(storage: Storage, entry: BundleEntry) -> Iterator[memoryview]:
-    buffer = memoryview(bytearray(min(WRITE_BYTES, entry.size)))
-    for at in range(entry.offset, entry.offset + entry.size, WRITE_BYTES):
-        piece = buffer[: min(len(buffer), entry.offset + entry.size - at)]
-        storage.read_into(at, piece)
-        yield piece
-
-
-class _Whole:
-    """The last tensor that was to be cut into partitions, whole and verified, in memory or in a temporary file."""
-
-    def __init__(self, source: TensorSource) -> None:
-        self._source = source
-        self._name: str | None = None
-        self._value: Storage | None = None
-
-    def pieces(self, spec: TensorSpec, part: Part) -> Iterator[memoryview]:
-        """The bytes of a part of tensor `spec`, in order."""
-        if self._value is None or self._name != spec.name:
-            self.close()
-            buffer = memoryview(bytearray(min(WRITE_BYTES, max(spec.nbytes, 1))))
-            pieces = (bytes(piece) for piece in self._source.stream(spec.name, buffer))
-            self._name, self._value = spec.name, hold(spec.name, spec.nbytes, pieces)
-        buffer = memoryview(bytearray(WRITE_BYTES))
-        yield from part_pieces(part, spec.shape, dtypes.itemsize(spec.dtype), self._value.read_into, buffer)
-
-    def close(self) -> None:
-        """Forget it."""
-        if self._value is not None:
-            self._value.close()
-        self._value = None
