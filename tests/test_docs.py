@@ -1,8 +1,8 @@
 """What README and the documentation show is what happens.
 
 Every fenced `console` block is run: lines that begin with `$ ` are commands, the lines between them what they print
-(stdout and stderr together; a line `…` stands for any number of lines). Every `python` block is run too, and one that
-is headed `python file=NAME` is written to that file instead. Blocks of one
+(stdout and stderr together; a line `…` stands for any number of lines, a word `…` for any part of its line). Every
+`python` block is run too, and one that is headed `python file=NAME` is written to that file instead. Blocks of one
 page share a folder in which `fixtures` lies, and a page's Python blocks share their names.
 """
 
@@ -21,6 +21,7 @@ from tests.conftest import FIXTURES, ROOT
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _BLOCK = re.compile(r"^```(\w+(?: file=\S+)?)\n(.*?)^```$", re.M | re.S)
 _ANY = "…"
+_ANY_PART = re.compile(rf"(?<!\S){_ANY}(?!\S)")
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -40,8 +41,14 @@ def commands(block: str) -> list[tuple[str, list[str]]]:
     return found
 
 
+def _pattern(line: str) -> str:
+    if line.strip() == _ANY:
+        return r"(?:.*\n)*"
+    return ".*".join(re.escape(part) for part in _ANY_PART.split(line.rstrip())) + r"\n"
+
+
 def agrees(printed: list[str], wanted: list[str]) -> bool:
-    pattern = "".join(r"(?:.*\n)*" if line.strip() == _ANY else re.escape(line.rstrip()) + r"\n" for line in wanted)
+    pattern = "".join(map(_pattern, wanted))
     return re.fullmatch(pattern, "".join(line.rstrip() + "\n" for line in printed)) is not None
 
 
@@ -100,4 +107,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_the_check_can_fail() -> None:
     assert agrees(["a", "b", "c"], ["a", "…", "c"])
     assert not agrees(["a", "b"], ["a"])
+    assert agrees(["a 12 b", "c 3"], ["a … b", "c …"])
+    assert not agrees(["a 12 c"], ["a … b"])
+    assert not agrees(["f(x=1)"], ["f(x=…)"])
     assert commands("$ x\n1\n$ y\n") == [("x", ["1"]), ("y", [])]
