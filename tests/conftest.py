@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.stores import run_remote, s3, s3_env, s3_folder, server  # noqa: F401 - fixtures
+
 # Before anything imports TensorFlow: `tf.keras` is then the legacy one, which tf.compat.v1's layers and cells need;
 # `import keras` still gives Keras 3 in the same process.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")

@@ -236,8 +236,7 @@ def test_an_interrupt_while_working(tmp_path: Path, folder: Path) -> None:
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode in (0, 130), errors
-    assert "Traceback" not in errors
+    assert (process.returncode, errors) in ((0, ""), (130, "ckptkit: interrupted\n"))
     assert _left(folder) == (["out.npz"] if process.returncode == 0 else [])
 
 
