@@ -42,7 +42,9 @@ def test_longer_cycles() -> None:
 
 def test_cycles_through_layers_with_nan() -> None:
     a = dense(1)
-    a["one/kernel"] = np.where(np.arange(a["one/kernel"].size).reshape(a["one/kernel"].shape) == 3, np.nan, a["one/kernel"])
+    a["one/kernel"] = np.where(
+        np.arange(a["one/kernel"].size).reshape(a["one/kernel"].shape) == 3, np.nan, a["one/kernel"]
+    )
     found = found_between(a, moved(a, {"one": "two", "two": "three", "three": "one"}))
     assert [swap.names for swap in found.swaps] == [("one", "two", "three")]
 
