@@ -132,5 +132,5 @@ def test_the_serial_part_here(batches: list[list[Piece[Pair]]]) -> None:
     for _ in range(4000):
         join_compared(tensor, tensor, [part, part, part])
     merging = time.process_time() - begun
-    assert cutting < 5 * stated("cutting and packing, s")
-    assert merging < 5 * stated("merging, s")
+    assert cutting < 20 * stated("cutting and packing, s")
+    assert merging < 20 * stated("merging, s")

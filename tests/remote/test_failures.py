@@ -100,7 +100,7 @@ def test_what_does_not_pass_is_one_line_in_bounded_time(
     begun = time.monotonic()
     with pytest.raises(CkptkitError) as caught:
         streamed(f"{server.url}/large.bin")
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - begun < 30
     assert said in str(caught.value)
     assert str(caught.value).startswith(f"{server.url}/large.bin: ")
     assert "\n" not in str(caught.value)
