@@ -1,4 +1,4 @@
-"""Read, compare, move and prove the weights in Keras, TensorFlow and Sonnet checkpoints.
+"""Read, compare, move and prove the weights in Keras, TensorFlow, Sonnet, PyTorch and JAX checkpoints.
 
 Public names are resolved on first use, so that importing the package costs nothing: no numpy, h5py or TensorFlow is
 loaded before a call needs it.
@@ -10,19 +10,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ckptkit.api.comparing import diff as diff
-    from ckptkit.api.converting import convert as convert
-    from ckptkit.api.inspection import inspect as inspect
-    from ckptkit.api.loading import load_into as load_into
-    from ckptkit.api.moving import match as match
-    from ckptkit.api.moving import plan as plan
-    from ckptkit.api.moving import read_plan as read_plan
-    from ckptkit.api.moving import remap as remap
-    from ckptkit.api.opening import open as open  # noqa: A004
-    from ckptkit.api.proving import compare_models as compare_models
-    from ckptkit.api.proving import verify as verify
-    from ckptkit.auditing import audit as audit
-    from ckptkit.drifting import drift as drift
+    from ckptkit.api.audit import audit as audit
+    from ckptkit.api.compare_models import compare_models as compare_models
+    from ckptkit.api.convert import convert as convert
+    from ckptkit.api.diff import diff as diff
+    from ckptkit.api.drift import drift as drift
+    from ckptkit.api.inspect import inspect as inspect
+    from ckptkit.api.load_into import load_into as load_into
+    from ckptkit.api.match import match as match
+    from ckptkit.api.open import open as open  # noqa: A004
+    from ckptkit.api.plan import plan as plan
+    from ckptkit.api.read_plan import read_plan as read_plan
+    from ckptkit.api.remap import remap as remap
+    from ckptkit.api.to_tree import to_tree as to_tree
+    from ckptkit.api.verify import verify as verify
     from ckptkit.errors import CkptkitError as CkptkitError
     from ckptkit.model import Checkpoint as Checkpoint
     from ckptkit.model import Layer as Layer
@@ -37,20 +38,21 @@ _PUBLIC = {
     "CkptkitError": "ckptkit.errors",
     "Layer": "ckptkit.model",
     "Variable": "ckptkit.model",
-    "audit": "ckptkit.auditing",
-    "compare_models": "ckptkit.api.proving",
-    "convert": "ckptkit.api.converting",
-    "diff": "ckptkit.api.comparing",
-    "drift": "ckptkit.drifting",
-    "inspect": "ckptkit.api.inspection",
-    "load_into": "ckptkit.api.loading",
-    "match": "ckptkit.api.moving",
-    "open": "ckptkit.api.opening",
-    "plan": "ckptkit.api.moving",
+    "audit": "ckptkit.api.audit",
+    "compare_models": "ckptkit.api.compare_models",
+    "convert": "ckptkit.api.convert",
+    "diff": "ckptkit.api.diff",
+    "drift": "ckptkit.api.drift",
+    "inspect": "ckptkit.api.inspect",
+    "load_into": "ckptkit.api.load_into",
+    "match": "ckptkit.api.match",
+    "open": "ckptkit.api.open",
+    "plan": "ckptkit.api.plan",
     "progress_bar": "ckptkit.report.progress",
-    "read_plan": "ckptkit.api.moving",
-    "remap": "ckptkit.api.moving",
-    "verify": "ckptkit.api.proving",
+    "read_plan": "ckptkit.api.read_plan",
+    "remap": "ckptkit.api.remap",
+    "to_tree": "ckptkit.api.to_tree",
+    "verify": "ckptkit.api.verify",
 }
 
 __all__ = [
@@ -72,6 +74,7 @@ __all__ = [
     "progress_bar",
     "read_plan",
     "remap",
+    "to_tree",
     "verify",
 ]
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ckptkit.errors import MissingDependencyError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -85,20 +87,22 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     """The little-endian NumPy dtype whose items are the bytes of canonical dtype `name`.
 
     `ml_dtypes` is imported only for the types that NumPy itself does not have.
+
+    Raises:
+        MissingDependencyError: it is too old to have this one.
     """
     import numpy as np
 
     if name.startswith(_ML_DTYPES):
         import ml_dtypes
 
-        extended: np.dtype[Any] = np.dtype(getattr(ml_dtypes, BY_NAME[name].numpy))
+        found = getattr(ml_dtypes, BY_NAME[name].numpy, None)
+        if found is None:
+            raise MissingDependencyError(
+                f"{name} needs a newer ml-dtypes", expected="0.5 or later", found=ml_dtypes.__version__,
+                hint="pip install --upgrade ml-dtypes",
+            )  # fmt: skip
+        extended: np.dtype[Any] = np.dtype(found)
         return extended
     plain: np.dtype[Any] = np.dtype(BY_NAME[name].numpy).newbyteorder("<")
     return plain
-
-
-def canonical_name(dtype: np.dtype) -> str | None:
-    """The canonical name of a NumPy or `ml_dtypes` dtype, or None where there is none."""
-    if dtype.kind in "OSU":
-        return "string"
-    return dtype.name if dtype.name in BY_NAME else None

@@ -7,6 +7,7 @@ a person reads. Nothing here imports anything else of ckptkit.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 # Characters that may never reach a terminal or a log as they are: C0 and C1 controls, DEL, the line separators that
 # `str.splitlines` honours, bidirectional and zero-width marks (Unicode TR 36 on visual spoofing), byte-order mark and
@@ -138,7 +139,21 @@ class LimitError(CkptkitError):
 
 
 class RefusedError(CkptkitError):
-    """A match with missing, unexpected or ambiguous variables, or a plan that does not fit."""
+    """A match with missing, unexpected or ambiguous variables, or a plan that does not fit.
+
+    Attributes:
+        lines: one for each of the first groups of variables that stay open, where there are several; they follow the
+            one line that says it all.
+        groups: all of them as plain data, as `remap --json` gives them.
+        plan: the `Plan` so far, with the open places marked; None where there is none.
+    """
+
+    lines: tuple[str, ...] = ()
+    groups: tuple[dict[str, Any], ...] = ()
+    plan: Any = None
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *(f"  {printable(line)}" for line in self.lines)])
 
 
 class WriteError(CkptkitError):

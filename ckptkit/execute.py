@@ -11,10 +11,12 @@ from ckptkit import dtypes
 from ckptkit.errors import FormatError, NotFoundError, RefusedError
 from ckptkit.model import CHUNK_BYTES
 from ckptkit.plans import (
+    AddLowRank,
     AddToBlock,
     Cast,
     Concat,
     Fill,
+    GatherRows,
     NegateBlock,
     Op,
     PermuteBlocks,
@@ -24,6 +26,7 @@ from ckptkit.plans import (
     Slice,
     Step,
     Sum,
+    Template,
     Transpose,
     reads,
 )
@@ -36,20 +39,28 @@ if TYPE_CHECKING:
 
     from ckptkit.model import Checkpoint, TensorSource
 
+# What to do where several sources of one target differ: copies of a tower, or a table and what was taken for its transpose.
+_SEVERAL = "Choose one with --rename, or give each its own target."
+_APART = "They are not one table; --allow-unexpected leaves the second behind."
 
-def evaluate(op: Op, load: Callable[[str], np.ndarray]) -> np.ndarray:
+
+def evaluate(op: Op, load: Callable[[str], np.ndarray], held: Callable[[str], np.ndarray] | None = None) -> np.ndarray:
     """The value of an expression.
 
     Args:
         op: proven.
         load: gives the value of a source variable; called once for each, and the value is let go after its last use.
+        held: gives the value that the template has of a variable; needed where the expression reads one.
     """
-    return _Evaluation(op, load).value(op)
+    return _Evaluation(op, load, held).value(op)
 
 
 class _Evaluation:
-    def __init__(self, op: Op, load: Callable[[str], np.ndarray]) -> None:
+    def __init__(
+        self, op: Op, load: Callable[[str], np.ndarray], held: Callable[[str], np.ndarray] | None = None
+    ) -> None:
         self._load = load
+        self._held = held
         self._uses = Counter(leaf.variable for leaf in leaves(op) if isinstance(leaf, Read))
         self._loaded: dict[str, np.ndarray] = {}
 
@@ -63,6 +74,15 @@ class _Evaluation:
             case Fill(value=filled, shape=shape, dtype=dtype):
                 made = np.full(shape, filled, dtype=dtypes.numpy_dtype(dtype))
                 return made
+            case Template(variable=variable):
+                if self._held is None:
+                    raise NotFoundError("there is no template to take it from", key=variable)
+                return self._held(variable)
+            case GatherRows(of=of_, base=base, rows=rows):
+                made = self.value(base).copy()
+                given = [place for place, row in enumerate(rows) if row is not None]
+                made[given] = self.value(of_)[[row for row in rows if row is not None]]
+                return made
             case Concat(parts=parts, axis=axis):
                 made = np.concatenate([self.value(part) for part in parts], axis=axis)
                 return made
@@ -71,6 +91,8 @@ class _Evaluation:
                 for part in parts[1:]:
                     made += self.value(part)
                 return made
+            case AddLowRank(of=of_, left=left, right=right, scale=scale):
+                return _add_low_rank(self.value(of_), self.value(left), self.value(right), scale)
         of = self.value(op.of)
         match op:
             case Transpose(axes=axes):
@@ -104,6 +126,16 @@ class _Evaluation:
         return value
 
 
+def _add_low_rank(of: np.ndarray, left: np.ndarray, right: np.ndarray, scale: float) -> np.ndarray:
+    """The sum in the dtype of `of`; what is narrower than float32 is added up in float32, as NumPy cannot multiply it."""
+    import numpy as np
+
+    wide = np.float64 if of.dtype == np.float64 else np.float32
+    product = np.matmul(left.astype(wide), right.astype(wide))
+    made: np.ndarray = (of.astype(wide) + wide(scale) * product).astype(of.dtype)
+    return made
+
+
 @dataclass(frozen=True, slots=True)
 class _Elsewhere:
     """A tensor that is handed through as it lies in another source."""
@@ -122,7 +154,7 @@ class PlannedSource:
     Args:
         plan: proven against `source` (and `template`).
         source: the plan's source, open; it is not closed with this one.
-        template: the plan's target, open, for the variables that keep its values.
+        template: the plan's target, open, for the variables and the rows that keep its values.
     """
 
     def __init__(self, plan: Plan, source: Checkpoint, template: Checkpoint | None = None) -> None:
@@ -209,26 +241,31 @@ class PlannedSource:
             return self._last[1]
 
     def _evaluate(self, op: Op) -> np.ndarray:
-        return evaluate(op, lambda name: self._source[name].read())
+        template = self._template
+        held = None if template is None else lambda name: template[name].read()
+        return evaluate(op, lambda name: self._source[name].read(), held)
 
     def _need_equal_copies(self, step: Step) -> None:
         """Raise `RefusedError` where variables that are to feed one target do not hold the same values."""
         for copy in step.copies:
-            largest = max(map(_largest_difference, self._chunks(step, step.op), self._chunks(step, copy)), default=0.0)
+            # Pieces of what is made are the whole of it, and so must be those of what they are compared with.
+            pieces = isinstance(step.op, Read) and isinstance(copy, Read)
+            own, other = (self._chunks(step, op, pieces=pieces) for op in (step.op, copy))
+            largest = max(map(_largest_difference, own, other), default=0.0)
             if largest != 0:
                 raise RefusedError(
                     f"{', '.join(reads(step.op))} and {', '.join(reads(copy))} are to feed one variable and differ by "
                     f"up to {largest:.3g}",
                     key=step.target.name,
-                    hint="Choose one with --rename, or give each its own target.",
+                    hint=_APART if isinstance(copy, Transpose) else _SEVERAL,
                 )
 
-    def _chunks(self, step: Step, op: Op) -> Iterator[np.ndarray]:
-        """The elements of an expression in pieces of equal size; a variable that is merely read is never held whole."""
+    def _chunks(self, step: Step, op: Op, *, pieces: bool) -> Iterator[np.ndarray]:
+        """The elements of an expression, those of a variable that is merely read in pieces of equal size if asked for."""
         import numpy as np
 
         dtype = dtypes.numpy_dtype(step.target.dtype)
-        if not isinstance(op, Read):
+        if not pieces or not isinstance(op, Read):
             yield self._evaluate(op)
             return
         key, nbytes = self._source.find(op.variable).key, step.target.nbytes

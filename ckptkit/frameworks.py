@@ -1,22 +1,31 @@
-"""The four frameworks behind one small view: which one an object is of, its weights, how it is called.
+"""The frameworks behind one small view: which one an object is of, its weights, how it is called.
 
 A framework is looked up in `sys.modules`, never imported: an object of it can only exist where it is loaded already.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import os
 import sys
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from ckptkit.errors import MissingDependencyError, ModelError
+from ckptkit.errors import MissingDependencyError
 from ckptkit.references import user_code
+from ckptkit.trees import FunctionalModel, as_functional
 
-Framework = Literal["keras", "tf_keras", "sonnet", "tf.Module"]
+Framework = Literal["keras", "tf_keras", "sonnet", "tf.Module", "torch", "jax"]
 
-TITLES: dict[str, str] = {"keras": "Keras 3", "tf_keras": "tf_keras", "sonnet": "Sonnet 2", "tf.Module": "tf.Module"}
+TITLES: dict[str, str] = {
+    "keras": "Keras 3",
+    "tf_keras": "tf_keras",
+    "sonnet": "Sonnet 2",
+    "tf.Module": "tf.Module",
+    "torch": "PyTorch",
+    "jax": "JAX",
+}
 
 
 def require_tensorflow() -> Any:
@@ -35,8 +44,15 @@ def require_tensorflow() -> Any:
     return tf
 
 
+def has_tensorflow() -> bool:
+    """Whether TensorFlow is there: PyTorch's modules and models of JAX run without."""
+    return "tensorflow" in sys.modules or importlib.util.find_spec("tensorflow") is not None
+
+
 def framework_of(thing: object) -> Framework | None:
     """The framework whose layer, model or module `thing` is, or None."""
+    if isinstance(thing, FunctionalModel):
+        return "jax"
     keras, tf_keras, sonnet = (sys.modules.get(name) for name in ("keras", "tf_keras", "sonnet"))
     if keras is not None and isinstance(thing, keras.layers.Layer):
         return "keras"
@@ -47,7 +63,15 @@ def framework_of(thing: object) -> Framework | None:
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None and isinstance(thing, tensorflow.Module):
         return "tf.Module"
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(thing, torch.nn.Module):
+        return "torch"  # after Keras, whose layers are such modules where it runs on PyTorch
     return None
+
+
+def functional_or_same(model: Any) -> Any:
+    """A model of JAX as a function over its tree; any other as it is."""
+    return model if framework_of(model) is not None else as_functional(model) or model
 
 
 def is_keras(framework: str) -> bool:
@@ -63,14 +87,25 @@ def is_model(thing: object) -> bool:
     )
 
 
-def check_backend(framework: str) -> None:
-    """Refuse a Keras 3 that does not run on TensorFlow: nobody could watch its variables.
+def other_backend(thing: object) -> str | None:
+    """`jax` or `torch` where `thing` is of a Keras 3 that runs on it; None for anything on TensorFlow."""
+    if framework_of(thing) != "keras":
+        return None
+    backend = str(sys.modules["keras"].backend.backend())
+    return None if backend == "tensorflow" else backend
 
-    Raises:
-        ModelError: another backend is in use.
-    """
-    if framework == "keras" and (backend := sys.modules["keras"].backend.backend()) != "tensorflow":
-        raise ModelError("audit watches TensorFlow variables", expected="KERAS_BACKEND=tensorflow", found=backend)
+
+def keras_elsewhere() -> str | None:
+    """The backend of a Keras 3 that is loaded, or will be, where that is not TensorFlow."""
+    keras = sys.modules.get("keras")
+    loaded = keras is not None and hasattr(keras, "backend")
+    backend = str(keras.backend.backend()) if keras is not None and loaded else os.environ.get("KERAS_BACKEND")
+    return backend if backend in ("jax", "torch") else None
+
+
+def dtype_name(variable: Any) -> str:
+    """The name of a variable's type: Keras 3 has it as a text."""
+    return variable.dtype if isinstance(variable.dtype, str) else str(variable.dtype.name)
 
 
 def raw(variable: Any) -> Any:
@@ -170,10 +205,23 @@ def _parameters(function: Any) -> dict[str, inspect.Parameter]:
         return {}
 
 
+def leaves(tree: Any) -> list[Any]:
+    """What a structure of a call holds, in a fixed order."""
+    flatten = sys.modules["keras"].tree.flatten if keras_elsewhere() else require_tensorflow().nest.flatten
+    return list(flatten(tree))
+
+
 def tensors(tree: Any) -> list[Any]:
     """The tensors in an output structure, in a fixed order."""
-    tf = sys.modules["tensorflow"]
-    return [leaf for leaf in tf.nest.flatten(tree) if tf.is_tensor(leaf)]
+    is_tensor = sys.modules["keras"].ops.is_tensor if keras_elsewhere() else require_tensorflow().is_tensor
+    return [leaf for leaf in leaves(tree) if is_tensor(leaf)]
+
+
+def is_variable(thing: Any) -> bool:
+    """Whether `thing` is a `tf.Variable`, or one of a Keras 3 on another backend."""
+    if keras_elsewhere():
+        return isinstance(thing, sys.modules["keras"].Variable)
+    return isinstance(thing, require_tensorflow().Variable)
 
 
 def distinct(variables: Iterable[Any]) -> list[Any]:
@@ -196,12 +244,31 @@ def save(model: Any, framework: str, path: str) -> str:
         ModelError: the framework refuses.
     """
     with user_code("the model cannot be saved"):
+        if isinstance(model, FunctionalModel):
+            return model.save(path)
+        if framework == "torch":
+            from safetensors.torch import save_file
+
+            held = {name: tensor.detach().clone().contiguous() for name, tensor in model.state_dict().items()}
+            save_file(held, f"{path}.safetensors")
+            return f"{path}.safetensors"
         if is_model(model):
             # tf_keras's legacy layout has the layers' own names and order; Keras 3 writes them into the new one.
             path += ".h5" if framework == "tf_keras" else ".weights.h5"
             model.save_weights(path)
             return path
         return str(require_tensorflow().train.Checkpoint(model=model).write(path))
+
+
+def settle(model: Any) -> None:
+    """Let layers that compute with something made of their variables make it anew, after these were assigned one by one.
+
+    A `Normalization` that was adapted keeps its mean and its deviation beside its variables (`finalize_state` in
+    keras/src/layers/preprocessing/normalization.py); Keras's own loaders call it.
+    """
+    for layer in model._flatten_layers() if hasattr(model, "_flatten_layers") else ():
+        if hasattr(layer, "finalize_state") and hasattr(layer, "adapt_mean"):
+            layer.finalize_state()
 
 
 def load(model: Any, path: str) -> None:

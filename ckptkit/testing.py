@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ckptkit.auditing.testing import assert_no_untracked_weights
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable, Sequence
 
     from ckptkit.differences import Diff, PairDiff
     from ckptkit.model import By, Checkpoint
@@ -46,11 +45,40 @@ def assert_checkpoints_close(
     Example:
         >>> assert_checkpoints_close("converted.weights.h5", "expected.weights.h5", rtol=1e-5)  # doctest: +SKIP
     """
-    from ckptkit.api.comparing import diff
+    from ckptkit.api.diff import diff
 
     found = diff(actual, desired, by=by, atol=atol, rtol=rtol, slots=slots)
     if found.verdict == "different":
         raise AssertionError(_message(found, slots))
+
+
+def assert_no_untracked_weights(
+    model: Any | Callable[[], object],
+    inputs: object = None,
+    *,
+    input_shapes: Sequence[str | Sequence[int]] | None = None,
+) -> None:
+    """Fail unless every weight of `model` is tracked, saved, restored and trained.
+
+    Args:
+        model: a model, layer or module, or a function that makes one (which also checks loading into a fresh one).
+        inputs: what it is called with; see `ckptkit.audit`.
+        input_shapes: shapes instead of inputs.
+
+    Raises:
+        AssertionError: the audit has errors; the text lists each with its advice.
+        CkptkitError: the model cannot be made or run.
+
+    Example:
+        >>> def test_weights():
+        ...     assert_no_untracked_weights(build_model, np.ones((2, 8), "float32"))
+    """
+    from ckptkit.api.audit import audit
+
+    errors = audit(model, inputs, input_shapes=input_shapes).errors
+    if errors:
+        lines = [f"{finding.message} {finding.advice}" for finding in errors]
+        raise AssertionError("\n".join([f"the model loses weights ({len(errors)}):", *lines]))
 
 
 def _message(found: Diff, slots: bool) -> str:
@@ -79,6 +107,8 @@ def _message(found: Diff, slots: bool) -> str:
 def _pair_line(pair: PairDiff) -> str:
     name = pair.b_name if pair.a_name == pair.b_name else f"{pair.a_name} → {pair.b_name}"
     statistics = pair.statistics
+    if pair.status == "rearranged":
+        return f"  {name}: {pair.note}"
     if statistics is None:
         shapes = (" + ".join(str(list(v.shape)) for v in side) for side in (pair.source, pair.target))
         return f"  {name}: shape {' against '.join(shapes)}"

@@ -9,16 +9,17 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ckptkit.api.inspection import measure
-from ckptkit.api.opening import bind
+from ckptkit.api.open import bind
 from ckptkit.canonical import build
 from ckptkit.canonical.naming import natural_key
+from ckptkit.compare.measuring import measure
 from ckptkit.errors import CkptkitError
-from ckptkit.formats import open_contents
-from ckptkit.formats.names import INDEX_SUFFIX
-from ckptkit.formats.sniff import infer_kind
-from ckptkit.formats.storage import Storage, open_storage, read
+from ckptkit.formats.locate import locate
+from ckptkit.formats.sniff import is_table
+from ckptkit.formats.tensorflow.names import INDEX_SUFFIX
 from ckptkit.model import CHUNK_BYTES, CheckpointSpec, Contents, Layer, Variable
+from ckptkit.storage.address import Address, address
+from ckptkit.storage.bytes import Storage, read
 
 # Longer texts are told by their digest: what is meant are pointers and other small files under a checkpoint's ending.
 _LONGEST_TEXT = 1 << 20
@@ -26,9 +27,9 @@ _LONGEST_TEXT = 1 << 20
 _LFS_POINTER = "version https://git-lfs"
 
 # Orders that a rewritten file with the same contents need not have: layers are then sorted by name.
-_UNSTABLE_ORDERS = {"file-layout", "natural", "sorted"}
+_UNSTABLE_ORDERS = {"file-layout", "natural", "attributes", "sorted"}
 
-# What follows is when an archive was written (`formats.keras_archive`).
+# What follows is when an archive was written (`formats.keras.archive`).
 _WHEN = ", saved "
 
 _Row = TypeVar("_Row", Layer, Variable)
@@ -83,22 +84,23 @@ def read_listing(path: str) -> Listing | Unlisted:
     Raises:
         CkptkitError: nothing can be read at `path` at all.
     """
-    with closing(open_storage(path)) as storage:
+    at = address(path)
+    with closing(at.open()) as storage:
         try:
-            return _list_index(path) if _is_index(path, storage) else _list_file(path)
+            return _list_index(at) if _is_index(at, storage) else _list_file(path)
         except CkptkitError as error:
             return _unlisted(storage, _pathless(error))
 
 
-def _is_index(path: str, storage: Storage) -> bool:
-    return path.endswith(INDEX_SUFFIX) and infer_kind(storage) == "table"
+def _is_index(path: Address, storage: Storage) -> bool:
+    return path.ends_with(INDEX_SUFFIX) and is_table(storage)
 
 
-def _list_index(path: str) -> Listing:
-    from ckptkit.formats.tensor_bundle import list_index
+def _list_index(path: Address) -> Listing:
+    from ckptkit.formats.tensorflow.bundle.reader import list_index
 
-    contents, checksums = list_index(path.removesuffix(INDEX_SUFFIX))
-    spec = build(contents, path)
+    contents, checksums = list_index(path.without(INDEX_SUFFIX))
+    spec = build(contents, path.text)
 
     def content(variable: Variable) -> str:
         return f"unreadable: {variable.problem}" if variable.problem else f"crc32c {checksums[variable.key]}"
@@ -107,8 +109,9 @@ def _list_index(path: str) -> Listing:
 
 
 def _list_file(path: str) -> Listing:
-    contents, source = open_contents(path)
-    with bind(contents, source, path) as checkpoint:
+    location = locate(path)
+    contents, source = location.open()
+    with bind(contents, source, location) as checkpoint:
         variables = checkpoint.spec.variables
         readable = tuple(variable for variable in variables if not variable.problem)
         found = {variable.name: f"unreadable: {variable.problem}" for variable in variables if variable.problem}

@@ -6,8 +6,6 @@ ckptkit's own readers and given a gradient step; the findings are what that show
 
 from __future__ import annotations
 
-from ckptkit.auditing.doctor import audit, audit_reference
 from ckptkit.auditing.findings import Audit, Facts, Finding
-from ckptkit.auditing.testing import assert_no_untracked_weights
 
-__all__ = ["Audit", "Facts", "Finding", "assert_no_untracked_weights", "audit", "audit_reference"]
+__all__ = ["Audit", "Facts", "Finding"]

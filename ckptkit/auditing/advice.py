@@ -140,3 +140,4 @@ STALE_OPTIMIZER = (
     "Make a new optimizer and compile again after the layer was added or unfrozen: this one was built without its "
     "variables."
 )
+MERGED = "Nothing to change: a model that loads it computes the same. tf.train.Checkpoint keeps the factors apart."

@@ -13,7 +13,8 @@ from ckptkit.auditing import values
 from ckptkit.auditing.findings import Finding
 from ckptkit.auditing.savers import read_values
 from ckptkit.errors import ModelError
-from ckptkit.frameworks import is_keras, is_model, require_tensorflow, state
+from ckptkit.formats.tensorflow.layout import variables_prefix
+from ckptkit.frameworks import is_keras, is_model, keras_elsewhere, require_tensorflow, state
 from ckptkit.references import user_code
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ckptkit.auditing.measure import Measured
+    from ckptkit.formats.location import Location
 
 # Keys that no model asks for as weights: a Keras file's optimizer and metrics, a bundle's slots and counters.
 _OTHER_PREFIXES = (
@@ -35,23 +37,24 @@ _OTHER_PREFIXES = (
 _OTHER_PARTS = ("/.OPTIMIZER_SLOT/", "/optimizer/", "/keras_api/metrics/")
 
 
-def compare(measured: Measured, path: str) -> list[Finding]:
-    """The findings of loading `path` into the measured model; its values are put back.
+def compare(measured: Measured, location: Location) -> list[Finding]:
+    """The findings of loading a checkpoint into the measured model; its values are put back.
 
     Args:
         measured: the model's measurements.
-        path: a checkpoint that the model's framework can load.
+        location: of a checkpoint that the model's framework can load, on this machine.
 
     Raises:
         CkptkitError: the file cannot be read.
     """
-    stored = {key: values.content(value) for key, value in read_values(path) if not _is_other(key)}
+    path = location.typed
+    stored = {key: values.content(value) for key, value in read_values(location.at.text) if not _is_other(key)}
     subject = measured.subject
     model = subject.model
     weights = [(v, f) for v, f in zip(measured.variables, measured.facts, strict=True) if not f.each_call]
     variables = [variable for variable, _ in weights]
     with values.preserved((*variables, *state(model, subject.framework))):
-        loaded = _load_best(model, subject.framework, path, variables)
+        loaded = _load_best(model, subject.framework, location, variables)
     if isinstance(loaded, str):
         return [
             Finding(
@@ -101,11 +104,11 @@ def _is_other(key: str) -> bool:
 _Loaded = list["np.ndarray | None"]
 
 
-def _load_best(model: Any, framework: str, path: str, variables: Sequence[Any]) -> _Loaded | str:
+def _load_best(model: Any, framework: str, location: Location, variables: Sequence[Any]) -> _Loaded | str:
     """The value that each variable got, by the way of loading that reaches most; or why none works."""
     best: _Loaded | None = None
     problem = "its format is not one that the framework loads"
-    for load in _ways(model, framework, path):
+    for load in _ways(model, framework, location):
         marks = values.mark(variables, seed=5)
         try:
             with user_code("loading fails"):
@@ -123,14 +126,17 @@ def _reached(loaded: _Loaded) -> int:
     return sum(value is not None for value in loaded)
 
 
-def _ways(model: Any, framework: str, path: str) -> Iterable[Any]:
-    tf = require_tensorflow()
-    if path.endswith((".h5", ".keras", ".hdf5")):
+def _ways(model: Any, framework: str, location: Location) -> Iterable[Any]:
+    path = location.at.text
+    if location.format.module == "ckptkit.formats.keras":
         if is_keras(framework) and is_model(model):
             yield lambda: model.load_weights(path)
             yield lambda: model.load_weights(path, skip_mismatch=True)
         return
-    prefix = tf.train.latest_checkpoint(path) or path.removesuffix(".index")
+    if keras_elsewhere():
+        return
+    tf = require_tensorflow()
+    prefix = variables_prefix(location.at).text if location.format.made_of.folder else path
     yield lambda: tf.train.Checkpoint(model=model).read(prefix).expect_partial()
     yield lambda: tf.train.Checkpoint(model).read(prefix).expect_partial()
     if is_keras(framework) and is_model(model):

@@ -72,7 +72,14 @@ def _of_variable(
         fix = advice.SAME_NAME if _has_namesake(measured, facts) else advice.lost(facts, framework, holder, lost)
         text = f"{where} is not restored by {_savers(framework, lost)}."
         yield Finding("lost", severity, facts, text, fix)
+    if facts.merged_by and _is_factor(facts):
+        text = f"{where} is merged into what it adapts by {_savers(framework, facts.merged_by)}: the sum comes back."
+        yield Finding("merged", "info", facts, text, advice.MERGED)
     yield from _of_training(measured, facts, key, where)
+
+
+def _is_factor(facts: Facts) -> bool:
+    return "lora_" in (facts.held_at or facts.variable).rpartition(".")[2]
 
 
 def _of_training(measured: Measured, facts: Facts, key: int, where: str) -> Iterator[Finding]:

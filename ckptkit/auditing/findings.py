@@ -22,6 +22,7 @@ FindingKind = Literal[
     "stale-trainable",  # `trainable` was changed after compile: the step still trains it
     "stale-optimizer",  # the optimizer was built before the variable was to be trained
     "untrained",  # trainable, used, and no gradient reaches it
+    "merged",  # an adapter that a saver adds to what it adapts: the function comes back, the factors do not
     "orphan",  # among the weights, never used
     "shared",  # one layer several times in a chain
     "twins",  # equal layers on inputs of the same shape, each with weights of its own
@@ -49,6 +50,7 @@ class Facts:
         trained: whether training changes it; None where that could not be found out.
         used: whether a call reads it; None where that could not be found out.
         each_call: whether every call makes it anew.
+        merged_by: the savers that bring it back as part of a sum: it has a low-rank adapter, or is a factor of one.
     """
 
     variable: str
@@ -65,11 +67,12 @@ class Facts:
     trained: bool | None
     used: bool | None
     each_call: bool
+    merged_by: tuple[str, ...] = ()
 
     @property
     def lost_by(self) -> tuple[str, ...]:
         """The savers that do not bring it back."""
-        return tuple(saver for saver, kept in self.saved.items() if kept is False)
+        return tuple(saver for saver, kept in self.saved.items() if kept is False and saver not in self.merged_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ class Audit(Displayed):
 
     Attributes:
         model: class name of the model.
-        framework: `keras`, `tf_keras`, `sonnet` or `tf.Module`.
+        framework: `keras`, `tf_keras`, `sonnet`, `tf.Module` or `torch`.
         variables: the facts of every variable that the model has, makes or reads.
         findings: errors first.
         notes: what could not be measured, in words.
@@ -140,9 +143,21 @@ class Audit(Displayed):
         return tuple(finding for finding in self.findings if finding.severity == "error")
 
     @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """The findings that may lose weights or training."""
+        return tuple(finding for finding in self.findings if finding.severity == "warning")
+
+    @property
     def clean(self) -> bool:
-        """Whether there is no error."""
+        """Whether there is no error; there may be warnings."""
         return not self.errors
+
+    @property
+    def verdict(self) -> str:
+        """`errors`, `ok` where there are warnings only, or `clean`."""
+        if self.errors:
+            return "errors"
+        return "ok" if self.warnings else "clean"
 
     def to_json(self) -> dict[str, Any]:
         """The object that `audit --json` prints."""
@@ -151,11 +166,12 @@ class Audit(Displayed):
             "model": self.model,
             "framework": self.framework,
             "clean": self.clean,
+            "verdict": self.verdict,
             "findings": [finding.to_json() for finding in self.findings],
             "totals": {
                 "variables": len(self.variables),
                 "errors": len(self.errors),
-                "warnings": sum(finding.severity == "warning" for finding in self.findings),
+                "warnings": len(self.warnings),
             },
             "notes": list(self.notes),
         }

@@ -13,8 +13,8 @@ import itertools
 import types
 from typing import TYPE_CHECKING, Any
 
-from ckptkit.auditing.links import BOOKKEEPING, Link, Step, bookkeeping_names, is_proxy, links_of
-from ckptkit.frameworks import framework_of, raw, require_tensorflow
+from ckptkit.auditing.links import BOOKKEEPING, Hop, Link, bookkeeping_names, is_proxy, links_of
+from ckptkit.frameworks import framework_of, is_variable, raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ class Holder:
     """
 
     path: str
-    steps: tuple[Step, ...]
+    steps: tuple[Hop, ...]
     owner: str
     bookkeeping: bool
     foreign: tuple[str, str] | None
@@ -53,7 +53,7 @@ class Holder:
 class _Visit:
     thing: Any
     parent: _Visit | None
-    step: Step | None
+    step: Hop | None
     framework: str | None
     cost: int
 
@@ -76,7 +76,6 @@ def find_layers(model: Any) -> list[tuple[Any, Holder]]:
 
 
 def _walk(model: Any, on_layer: Callable[[_Visit], None] | None = None) -> dict[int, tuple[Any, _Visit]]:
-    tf = require_tensorflow()
     names = bookkeeping_names()
     found: dict[int, tuple[Any, _Visit]] = {}
     kept: dict[int, Any] = {}  # what was visited stays alive, or a new object could take an old identity
@@ -89,7 +88,7 @@ def _walk(model: Any, on_layer: Callable[[_Visit], None] | None = None) -> dict[
             continue
         kept[id(thing)] = thing
         # Asked of the class: an object's own attributes may be computed, and raise.
-        if hasattr(type(thing), "assign") and isinstance(variable := raw(thing), tf.Variable):
+        if hasattr(type(thing), "assign") and is_variable(variable := raw(thing)):
             found.setdefault(id(variable), (variable, visit))
             continue
         if on_layer is not None and framework_of(thing) is not None:
@@ -103,7 +102,7 @@ def _walk(model: Any, on_layer: Callable[[_Visit], None] | None = None) -> dict[
 
 
 def _holder(visit: _Visit, name: str) -> Holder:
-    steps: list[Step] = []
+    steps: list[Hop] = []
     frameworks: list[str] = []
     owner = ""
     at: _Visit | None = visit

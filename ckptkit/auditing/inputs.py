@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,42 +10,25 @@ from typing import Any
 import numpy as np
 
 from ckptkit import dtypes
-from ckptkit.errors import LimitError, UsageError
+from ckptkit.errors import UsageError
 from ckptkit.frameworks import accepts, framework_of, is_keras, require_tensorflow
+from ckptkit.inputs import SPLITS, VALUES, parse_shape, ragged_names, read_arrays
 
-_SHAPE = re.compile(r"(?P<sizes>\d+(,\d+)*)?(:(?P<dtype>[a-z]\w*))?")
-
-# Elements of one input. An audit needs a sample, and a typing error must not take the machine's memory.
-_MOST_ELEMENTS = 1 << 28
+_WORDS = ("the", "one", "2")
 
 # What stands for a size that the model leaves open: batch of 2, short sequences, images that survive some pooling.
 _BATCH, _STEPS, _PIXELS = 2, 8, 32
 
 
-def parse_shape(text: str) -> tuple[tuple[int, ...], str]:
-    """`1,28,28,1` or `1,16:int32` as (shape, canonical dtype); float32 when none is given.
+def make_array(shape: Sequence[int], dtype: str) -> Any:
+    """Positive values for floats; zeros and ones for integers, which are valid indices of any vocabulary; texts of two words.
 
-    Raises:
-        UsageError: it does not parse, or the dtype is unknown.
-        LimitError: it has too many elements.
+    No vocabulary need know the words: every lookup has a row for those that it does not.
     """
-    match = _SHAPE.fullmatch(text.strip().strip("[]()").replace(" ", ""))
-    if match is None or not text.strip():
-        raise UsageError(
-            "not an input shape", key=text, expected="sizes and perhaps a dtype, such as 1,28,28,1 or 4,16:int32"
-        )
-    shape = tuple(int(size) for size in (match["sizes"] or "").split(",") if size)
-    dtype = match["dtype"] or "float32"
-    if dtype not in dtypes.BY_NAME or dtype == "string":
-        raise UsageError("not a numeric dtype", key=text, found=dtype, expected="float32, int32, …")
-    if math.prod(shape) > _MOST_ELEMENTS:
-        raise LimitError("the input is too large", key=text, expected=f"at most {_MOST_ELEMENTS} elements")
-    return shape, dtype
-
-
-def make_array(shape: Sequence[int], dtype: str) -> np.ndarray:
-    """Positive values for floats; zeros and ones for integers, which are valid indices of any vocabulary."""
     generator = np.random.default_rng(0)
+    if dtype == "string":
+        words = np.array([f"{_WORDS[n % 3]} {_WORDS[n % 2 + 1]}" for n in range(math.prod(shape))], dtype=object)
+        return require_tensorflow().constant(words.reshape(tuple(shape)), dtype="string")
     numpy_dtype = dtypes.numpy_dtype(dtype).newbyteorder("=")
     if dtype.startswith(("float", "bfloat", "complex")):
         return generator.uniform(0.1, 1.0, tuple(shape)).astype(numpy_dtype)
@@ -96,7 +78,7 @@ def _pack(model: Any, arrays: list[Any]) -> tuple[Any, ...]:
     return (arrays,)
 
 
-class ArrayFile(dict[str, np.ndarray]):
+class ArrayFile(dict[str, Any]):
     """Arrays by the names that a file has for them, which need not be the model's."""
 
 
@@ -122,7 +104,8 @@ def _from_model(model: Any) -> tuple[Any, ...]:
         )
     arrays = []
     for spec in specs:
-        name = np.dtype(spec.dtype if isinstance(spec.dtype, str) else spec.dtype.as_numpy_dtype).name
+        name = spec.dtype if isinstance(spec.dtype, str) else spec.dtype.name
+        name = name if name == "string" else np.dtype(name).name
         arrays.append(make_array(_closed(tuple(spec.shape)), name))
     structure = getattr(model, "_inputs_struct", None)  # Keras 3 only: a model may take a dict
     if isinstance(structure, Mapping):
@@ -138,12 +121,19 @@ def _closed(shape: tuple[int | None, ...]) -> tuple[int, ...]:
 def read_inputs(path: str) -> ArrayFile:
     """The arrays of an NPZ file by name, through the same checked reader as every other file; nothing is unpickled.
 
-    Raises:
-        CkptkitError: it cannot be read.
-    """
-    from ckptkit.auditing.savers import read_values
+    Texts become tensors of strings. Arrays `x/values` and `x/row_splits` become one ragged tensor `x`.
 
-    arrays = ArrayFile(read_values(path))
-    if not arrays:
-        raise UsageError("holds no numeric array", path=path)
-    return arrays
+    Raises:
+        CkptkitError: it cannot be read, or holds a ragged array whose parts do not fit.
+    """
+    arrays = read_arrays(path)
+    for name in ragged_names(list(arrays)):
+        values, splits = arrays.pop(name + VALUES), arrays.pop(name + SPLITS)
+        rows = require_tensorflow().RaggedTensor.from_row_splits(_tensor(values), splits.astype(np.int64))
+        arrays[name] = rows
+    return ArrayFile({name: _tensor(value) for name, value in arrays.items()})
+
+
+def _tensor(value: Any) -> Any:
+    is_text = isinstance(value, np.ndarray) and value.dtype == object
+    return require_tensorflow().constant(value, dtype="string") if is_text else value

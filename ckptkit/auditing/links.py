@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from ckptkit.auditing.tracking import in_framework, is_optimizer, is_user_file
-from ckptkit.frameworks import framework_of, require_tensorflow
+from ckptkit.frameworks import framework_of, keras_elsewhere, require_tensorflow
 
 Link = Literal[
     "attribute", "class attribute", "object", "list", "tuple", "dict", "set", "deque", "closure", "default", "global",
@@ -29,7 +29,7 @@ _PUBLIC, _PRIVATE = 1, 2
 _CODE = (types.FunctionType, property, functools.cached_property)
 
 
-class Step(NamedTuple):
+class Hop(NamedTuple):
     """One link of a path: how the next object is held, by which word, and of what framework the holder is."""
 
     link: Link
@@ -45,16 +45,18 @@ def bookkeeping_names() -> frozenset[str]:
 @functools.cache
 def _bookkeeping_names(frameworks: tuple[str, ...]) -> frozenset[str]:
     """The instances get a name, so that the counters behind `dense`, `dense_1` … stay as they were."""
-    module = require_tensorflow().Module()
-    module.child = require_tensorflow().Module()  # only what holds another has all of its bookkeeping
-    things = [module]
+    things: list[Any] = []
+    if not keras_elsewhere():
+        module = require_tensorflow().Module()
+        module.child = require_tensorflow().Module()  # only what holds another has all of its bookkeeping
+        things.append(module)
     for name in frameworks:
         things += [sys.modules[name].layers.Layer(name="bare"), sys.modules[name].Model(name="bare")]
     found = {name for thing in things for name in vars(thing) if name.startswith("_")}
     return frozenset(found | {"_functional", "_operations"})  # Sequential and Functional make these later
 
 
-def links_of(thing: Any, framework: str | None, bookkeeping: frozenset[str]) -> Iterator[tuple[int, Step, Any]]:
+def links_of(thing: Any, framework: str | None, bookkeeping: frozenset[str]) -> Iterator[tuple[int, Hop, Any]]:
     """What an object holds: (price, step, held object) of each link.
 
     Args:
@@ -63,8 +65,8 @@ def links_of(thing: Any, framework: str | None, bookkeeping: frozenset[str]) -> 
         bookkeeping: attribute names that layers and models have for themselves, from `bookkeeping_names`.
     """
 
-    def edge(link: Link, text: str, child: Any, price: int = _PUBLIC) -> tuple[int, Step, Any]:
-        return price, Step(link, text, framework), child
+    def edge(link: Link, text: str, child: Any, price: int = _PUBLIC) -> tuple[int, Hop, Any]:
+        return price, Hop(link, text, framework), child
 
     if isinstance(thing, Mapping):
         yield from (edge("dict", f"[{key!r}]" if _plain(key) else "[…]", value) for key, value in list(thing.items()))
@@ -110,22 +112,22 @@ def links_of(thing: Any, framework: str | None, bookkeeping: frozenset[str]) -> 
         yield from _of_instance(thing, framework, bookkeeping)
 
 
-def _of_instance(thing: Any, framework: str | None, bookkeeping: frozenset[str]) -> Iterator[tuple[int, Step, Any]]:
+def _of_instance(thing: Any, framework: str | None, bookkeeping: frozenset[str]) -> Iterator[tuple[int, Hop, Any]]:
     own = framework_of(thing)
     link: Link = "attribute" if own is not None else "object"
     if own in ("keras", "tf_keras"):
         layers = getattr(thing, "layers", ()) if in_framework(type(thing)) else ()
         for index, layer in enumerate(layers):  # a Functional or Sequential model: its users say `model.layers[2]`
-            yield _PUBLIC, Step("attribute", f".layers[{index}]", framework), layer
+            yield _PUBLIC, Hop("attribute", f".layers[{index}]", framework), layer
     for name, value in _members(thing):
         price = _PRIVATE if name.startswith("_") else _PUBLIC
         if own is not None and name in bookkeeping:
             price = BOOKKEEPING
-        yield price, Step(link, f".{_public(thing, name)}", framework), value
+        yield price, Hop(link, f".{_public(thing, name)}", framework), value
     if not in_framework(type(thing)):
-        yield _PRIVATE, Step("attribute", "", framework), type(thing)
+        yield _PRIVATE, Hop("attribute", "", framework), type(thing)
     if hasattr(type(thing), "python_function"):  # a `tf.function`
-        yield _PUBLIC, Step("attribute", "", framework), thing.python_function
+        yield _PUBLIC, Hop("attribute", "", framework), thing.python_function
 
 
 def _public(thing: Any, name: str) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ckptkit.auditing import values
+from ckptkit.auditing.adapters import find_adapters
+from ckptkit.auditing.backends import LIMITS, measure_training
 from ckptkit.auditing.findings import Facts
 from ckptkit.auditing.holders import Holder, find_holders
 from ckptkit.auditing.savers import SAVERS, Saving, measure_savers
@@ -14,7 +16,7 @@ from ckptkit.auditing.subject import Subject, make, observe, origin, own_variabl
 from ckptkit.auditing.tracking import Recorder, eager_functions
 from ckptkit.auditing.training import Training, measure_gradients, measure_step, read_in_call
 from ckptkit.errors import ModelError
-from ckptkit.frameworks import distinct, named_variables, raw, state, weights
+from ckptkit.frameworks import distinct, dtype_name, keras_elsewhere, named_variables, raw, state, weights
 from ckptkit.references import user_code
 
 if TYPE_CHECKING:
@@ -59,7 +61,8 @@ def measure(
     Raises:
         ModelError: the model does not run on `arguments`.
     """
-    notes: list[str] = []
+    backend = keras_elsewhere()
+    notes = [LIMITS.format(backend=backend)] if backend else []
     with ExitStack() as stack:
         known = [variable for variable, _ in find_holders(model).values()]
         stack.enter_context(values.preserved(known))
@@ -70,7 +73,7 @@ def measure(
             values.preserved(v for v in (*variables, *state(model, subject.framework)) if id(v) not in before)
         )
         used = _used(subject)
-        savings, training = _on_copies(subject, variables, factory, notes)
+        savings, training = _on_copies(subject, variables, holders, factory, notes)
         facts = tuple(
             _facts(subject, variable, holder, index, savings, training, used)
             for index, (variable, holder) in enumerate(zip(variables, holders, strict=True))
@@ -107,6 +110,8 @@ def _universe(subject: Subject) -> tuple[list[Any], list[Holder | None]]:
 def _used(subject: Subject) -> frozenset[int] | None:
     """Variables that calls read, of any kind; None where a call cannot be traced, so that only tapes tell."""
     found: set[int] = {id(variable) for variable in subject.read}
+    if keras_elsewhere():
+        return frozenset(found)
     for training in (False, True):
         read = read_in_call(subject.model, subject.arguments, training=training)
         if read is None:
@@ -116,7 +121,11 @@ def _used(subject: Subject) -> frozenset[int] | None:
 
 
 def _on_copies(
-    subject: Subject, variables: list[Any], factory: Callable[[], object] | None, notes: list[str]
+    subject: Subject,
+    variables: list[Any],
+    holders: Sequence[Holder | None],
+    factory: Callable[[], object] | None,
+    notes: list[str],
 ) -> tuple[tuple[Saving, ...], Training]:
     """Savers and training, on models of their own where there is a factory."""
     loaded, trained = subject, subject
@@ -126,8 +135,9 @@ def _on_copies(
     if any(counterpart is None for counterpart in counterparts):
         notes.append("two models from the factory differ in their variables: those without a counterpart count as lost")
     pairs = [(v, c) for v, c in zip(variables, counterparts, strict=True) if c is not None]
-    savings = measure_savers(subject.framework, subject.model, loaded.model, pairs, subject.arguments)
     present = [counterpart is not None for counterpart in counterparts]
+    adapters = find_adapters([holder for holder, there in zip(holders, present, strict=True) if there])
+    savings = measure_savers(subject.framework, subject.model, loaded.model, pairs, subject.arguments, adapters)
     savings = tuple(_widen(saving, present) for saving in savings)
     others = _counterparts(subject, trained, variables)
     try:
@@ -163,11 +173,14 @@ def _widen(saving: Saving, present: list[bool]) -> Saving:
         answers = iter(kept)
         return tuple(next(answers) if there else False for there in present)
 
-    return Saving(saving.saver, spread(saving.restored), spread(saving.in_file), saving.problem)
+    return Saving(saving.saver, spread(saving.restored), spread(saving.in_file), saving.problem, spread(saving.merged))
 
 
 def _train(subject: Subject, variables: list[Any]) -> Training:
     with values.preserved(distinct([*variables, *state(subject.model, subject.framework)])):
+        if keras_elsewhere():
+            with user_code("the model cannot be called in training"):
+                return measure_training(subject.model, subject.arguments, variables)
         with eager_functions(), user_code("the model cannot be called in training"):
             gradients = measure_gradients(subject.model, subject.framework, subject.arguments, variables)
         return measure_step(subject.model, subject.framework, subject.arguments, variables, gradients)
@@ -210,15 +223,16 @@ def _facts(
     return Facts(
         variable=_name(listed.get(key, variable)),
         shape=tuple(variable.shape),
-        dtype=variable.dtype.name,
+        dtype=dtype_name(variable),
         created_at=None if creation is None else creation.created_at,
         method=None if creation is None else creation.method,
         made_by=None if creation is None else creation.made_by,
         held_at=None if holder is None else holder.path,
         in_weights=in_weights,
         saved={name: _at(by_saver[name].restored, index) for name in SAVERS},
+        merged_by=tuple(name for name in SAVERS if _at(by_saver[name].merged, index)),
         in_file={name: _at(by_saver[name].in_file, index) for name in SAVERS},
-        trainable=bool(variable.trainable) and variable.dtype.is_floating,
+        trainable=bool(variable.trainable) and dtype_name(variable).startswith(("float", "bfloat")),
         trained=training.trained(key) if not each_call else False,
         used=True if each_call else (None if used is None else key in used),
         each_call=each_call,

@@ -12,8 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ckptkit.auditing import values
+from ckptkit.auditing.adapters import Adapter, is_merged
 from ckptkit.errors import CkptkitError, ModelError
-from ckptkit.frameworks import is_keras, is_model, require_tensorflow, run
+from ckptkit.frameworks import is_keras, is_model, keras_elsewhere, require_tensorflow, run
 from ckptkit.references import user_code
 
 SaverName = Literal["weights.h5", "h5", "checkpoint"]
@@ -38,12 +39,14 @@ class Saving:
             cannot write with this saver.
         in_file: for each variable, whether our own reader finds its value in the file; None where nothing was written.
         problem: what the saver raised, in one line, or None.
+        merged: for each variable, whether it is part of an adapter that came back merged.
     """
 
     saver: SaverName
     restored: tuple[bool, ...] | None
     in_file: tuple[bool, ...] | None
     problem: str | None = None
+    merged: tuple[bool, ...] | None = None
 
 
 def measure_savers(
@@ -52,6 +55,7 @@ def measure_savers(
     fresh: Any,
     pairs: Sequence[tuple[Any, Any]],
     arguments: tuple[Any, ...],
+    adapters: Sequence[Adapter] = (),
 ) -> tuple[Saving, ...]:
     """Save `model`, load into `fresh`, for each saver; every variable gets other values.
 
@@ -61,6 +65,7 @@ def measure_savers(
         fresh: another of its making, built; or the same one, which then loads its own file with its values overwritten.
         pairs: (variable of `model`, its counterpart in `fresh`), each in a fixed order.
         arguments: what the model is called with.
+        adapters: of the model, by their places in `pairs`.
 
     Returns:
         One result per saver; `restored` and `in_file` are in the order of `pairs`.
@@ -73,7 +78,9 @@ def measure_savers(
             if pair is None:
                 results.append(Saving(saver, None, None))
             else:
-                results.append(_measure(saver, pair, saved, loaded, pairs, Path(folder) / saver.replace(".", "")))
+                results.append(
+                    _measure(saver, pair, saved, loaded, pairs, Path(folder) / saver.replace(".", ""), adapters)
+                )
     return tuple(results)
 
 
@@ -88,6 +95,7 @@ def _measure(
     fresh: Any,
     pairs: Sequence[tuple[Any, Any]],
     folder: Path,
+    adapters: Sequence[Adapter],
 ) -> Saving:
     save, load = functions
     folder.mkdir()
@@ -108,10 +116,10 @@ def _measure(
             load(fresh, path)
     except ModelError as error:
         problem = error.problem
-    restored = tuple(
-        values.same(values.read(variable), value) for (_, variable), value in zip(pairs, wanted, strict=True)
-    )
-    return Saving(saver, restored, in_file, problem)
+    found = [values.read(variable) for _, variable in pairs]
+    restored = tuple(values.same(value, given) for value, given in zip(found, wanted, strict=True))
+    merged = {place for adapter in adapters if is_merged(adapter, wanted, found) for place in adapter.all}
+    return Saving(saver, restored, in_file, problem, tuple(place in merged for place in range(len(pairs))))
 
 
 def _cannot_write(saver: SaverName, error: BaseException | None) -> bool:
@@ -125,6 +133,8 @@ def _cannot_write(saver: SaverName, error: BaseException | None) -> bool:
 
 def _functions(framework: str, saver: SaverName) -> tuple[_Save, _Load] | None:
     if saver == "checkpoint":
+        if keras_elsewhere():
+            return None
         return _save_checkpoint, _load_checkpoint
     if not is_keras(framework):
         return None

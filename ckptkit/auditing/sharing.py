@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ckptkit.auditing.findings import Finding
 from ckptkit.auditing.holders import find_layers
 from ckptkit.auditing.links import is_proxy
-from ckptkit.frameworks import framework_of, is_keras, weights
+from ckptkit.frameworks import framework_of, is_keras, leaves, weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,9 +71,9 @@ class _Graph:
         self._calls: list[tuple[Any, list[int], list[int]]] = []
         if not self._inputs:
             return
-        outputs = {id(tensor) for tensor in _flat(getattr(model, "outputs", ()))}
+        outputs = {id(tensor) for tensor in leaves(getattr(model, "outputs", ()))}
         calls = [
-            (layer, [id(t) for t in _flat(node.input_tensors)], [id(t) for t in _flat(_node_outputs(node))])
+            (layer, [id(t) for t in leaves(node.input_tensors)], [id(t) for t in leaves(_node_outputs(node))])
             for layer in model.layers
             for node in getattr(layer, "_inbound_nodes", ())
         ]
@@ -131,12 +131,6 @@ class _Graph:
             if layer.weights:
                 return layer
             tensor = outputs[0]
-
-
-def _flat(tree: Any) -> list[Any]:
-    import tensorflow as tf
-
-    return list(tf.nest.flatten(tree))
 
 
 def _node_outputs(node: Any) -> Any:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ckptkit.auditing.backends import KerasRecorder
 from ckptkit.auditing.tracking import Creation, Recorder
 from ckptkit.errors import CkptkitError, ModelError
 from ckptkit.frameworks import (
     Framework,
-    check_backend,
     distinct,
+    dtype_name,
     framework_of,
+    keras_elsewhere,
     require_tensorflow,
     run,
     tensors,
@@ -54,20 +57,36 @@ def adopt(made: object) -> Framework:
     """The framework of what a factory returned or a caller gave.
 
     Raises:
-        ModelError: it is of none of them, or runs on another backend.
+        ModelError: it is of none of them.
     """
     framework = framework_of(made)
     if framework is None:
         raise ModelError(
             "not a model", expected="a Keras, tf_keras, Sonnet or tf.Module object", found=type(made).__name__
         )
-    check_backend(framework)
     return framework
+
+
+def adopt_callable(factory: object) -> None:
+    """Refuse what is neither a model nor a function that makes one.
+
+    Raises:
+        ModelError: it cannot be called.
+    """
+    if not callable(factory):
+        raise ModelError(
+            "not a model and not a function that makes one",
+            expected="a Keras, tf_keras, Sonnet or tf.Module object, or a callable",
+            found=type(factory).__name__,
+        )
 
 
 @contextmanager
 def own_variable_store() -> Iterator[None]:
     """Give `get_variable` an empty store, as a process of its own would have: a second model may reuse the names."""
+    if keras_elsewhere():
+        yield
+        return
     # TensorFlow keeps the store in a graph collection of this name (`variable_scope._VARSTORE_KEY`).
     stores = require_tensorflow().compat.v1.get_default_graph().get_collection_ref(("__variable_store",))
     kept = list(stores)
@@ -84,7 +103,7 @@ def make(factory: Callable[[], object]) -> tuple[Any, Recorder]:
     Raises:
         ModelError: the factory raised.
     """
-    recorder = Recorder()
+    recorder = new_recorder()
     recorder.eager = False  # a factory that fits its model compiles the step that is to be judged later
     with recorder:
         try:
@@ -98,6 +117,11 @@ def make(factory: Callable[[], object]) -> tuple[Any, Recorder]:
     return model, recorder
 
 
+def new_recorder() -> Recorder:
+    """One that sees the variables of whatever is made next."""
+    return KerasRecorder() if keras_elsewhere() else Recorder()
+
+
 def observe(model: Any, recorder: Recorder, arguments: tuple[Any, ...]) -> Subject:
     """Call `model` twice for inference, and twice as in training where it can be.
 
@@ -109,7 +133,6 @@ def observe(model: Any, recorder: Recorder, arguments: tuple[Any, ...]) -> Subje
     Raises:
         ModelError: the model does not run on `arguments`.
     """
-    tf = require_tensorflow()
     framework = adopt(model)
     read: list[Any] = []
     repeated: list[Any] = []
@@ -117,7 +140,7 @@ def observe(model: Any, recorder: Recorder, arguments: tuple[Any, ...]) -> Subje
     for training in (False, True):
         for again in (False, True):
             first = len(recorder.creations)
-            with recorder, tf.GradientTape(persistent=True) as tape:
+            with recorder, _reading(recorder, read, again=again):
                 try:
                     with user_code(f"{type(model).__name__} does not run on the inputs"):
                         result = run(model, arguments, training=training)
@@ -125,14 +148,13 @@ def observe(model: Any, recorder: Recorder, arguments: tuple[Any, ...]) -> Subje
                     if not training:
                         raise
                     break  # a model for inference only
-            read.extend(tape.watched_variables())
             made = {id(creation.variable): creation for creation in recorder.creations}
             if again:
                 known = {origin(made, variable) for variable in repeated}
                 anew = [creation.variable for creation in recorder.creations[first:] if not creation.service]
                 repeated.extend(variable for variable in anew if origin(made, variable) not in known)
             if not training:
-                outputs.append([tensor.numpy() for tensor in tensors(result)])
+                outputs.append([_array(tensor) for tensor in tensors(result)])
     return Subject(
         model,
         framework,
@@ -144,12 +166,30 @@ def observe(model: Any, recorder: Recorder, arguments: tuple[Any, ...]) -> Subje
     )
 
 
+@contextmanager
+def _reading(recorder: Recorder, read: list[Any], *, again: bool) -> Iterator[None]:
+    """Add to `read` the variables that a call reads; of Keras elsewhere the second one's, as the first registers all."""
+    if isinstance(recorder, KerasRecorder):
+        recorder.read.clear()
+        yield
+        read.extend(recorder.read if again else ())
+        return
+    with require_tensorflow().GradientTape(persistent=True) as tape:
+        yield
+    read.extend(tape.watched_variables())
+
+
+def _array(tensor: Any) -> np.ndarray:
+    made: np.ndarray = sys.modules["keras"].ops.convert_to_numpy(tensor) if keras_elsewhere() else tensor.numpy()
+    return made
+
+
 def origin(creations: Mapping[int, Creation], variable: Any) -> tuple[Any, ...]:
     """What the variables that one line of the user's code makes in several calls have in common."""
     creation = creations.get(id(variable))
     if creation is None:
         return (id(variable),)
-    return creation.created_at, creation.made_by, tuple(variable.shape), variable.dtype.name
+    return creation.created_at, creation.made_by, tuple(variable.shape), dtype_name(variable)
 
 
 def _differ(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
@@ -176,7 +216,7 @@ def places(subject: Subject, variables: Sequence[Any]) -> dict[Place, Any]:
     seen: Counter[_Kind] = Counter()
     for variable in sorted(variables, key=lambda v: order.get(id(v), -1)):
         creation = subject.creations.get(id(variable))
-        shape, dtype = tuple(variable.shape), variable.dtype.name
+        shape, dtype = tuple(variable.shape), dtype_name(variable)
         if creation is not None:
             kind: _Kind = (creation.created_at, creation.made_by, shape, dtype)
             number = seen[kind]

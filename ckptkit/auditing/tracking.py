@@ -78,9 +78,9 @@ class Recorder:
         keras, tf_keras = sys.modules.get("keras"), sys.modules.get("tf_keras")
         bases = [tf.Module, *(module.layers.Layer for module in (keras, tf_keras) if module is not None)]
         for base in bases:
-            self._stack.enter_context(_watched(base, self._note_home))
+            self._stack.enter_context(watched(base, self._note_home))
         if keras is not None:
-            self._stack.enter_context(_watched(keras.Variable, self._note_variable))
+            self._stack.enter_context(watched(keras.Variable, self._note_variable))
         return self
 
     def __exit__(
@@ -104,6 +104,11 @@ class Recorder:
             self._homes[id(layer)] = _origin(sys._getframe(2), {}, {})
 
 
+def origin_of(frame: FrameType | None, homes: Mapping[int, _Origin]) -> _Origin:
+    """Where what is being made at `frame` comes from, for a recorder of other variables."""
+    return _origin(frame, homes, {})
+
+
 class _Origin(NamedTuple):
     created_at: str | None
     method: str | None
@@ -112,7 +117,7 @@ class _Origin(NamedTuple):
 
 
 @contextmanager
-def _watched(kind: Any, note: Callable[[Any], None]) -> Iterator[None]:
+def watched(kind: Any, note: Callable[[Any], None]) -> Iterator[None]:
     """Call `note` with every new instance of `kind`, before its own `__init__` runs."""
     own = vars(kind).get("__init__")
     original = kind.__init__
@@ -197,7 +202,7 @@ def _maker(frames: list[FrameType], *, innermost: bool = False) -> str:
         owner = frame.f_locals.get("self")
         if framework_of(owner) is not None and in_framework(type(owner)) and frame.f_code.co_name != "__setattr__":
             return type(owner).__name__
-        if type(owner).__module__.startswith("keras.") and type(owner).__name__ == "Variable" and not innermost:
+        if type(owner).__module__.startswith("keras.") and type(owner).__name__.endswith("Variable") and not innermost:
             return "keras.Variable"
     return "tf.Variable"
 
@@ -248,7 +253,20 @@ def is_user_file(filename: str) -> bool:
     return _is_user_file(filename, tuple(name for name in _FRAMEWORKS if name in sys.modules))
 
 
-_FRAMEWORKS = ("tensorflow", "keras", "tf_keras", "sonnet", "tree", "optree", "wrapt", "decorator", "ckptkit")
+_FRAMEWORKS = (
+    "tensorflow",
+    "keras",
+    "tf_keras",
+    "sonnet",
+    "torch",
+    "jax",
+    "flax",
+    "tree",
+    "optree",
+    "wrapt",
+    "decorator",
+    "ckptkit",
+)
 
 
 @lru_cache(maxsize=4096)

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ckptkit import dtypes
+from ckptkit.frameworks import dtype_name
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -22,7 +25,7 @@ _LOW, _HIGH = 0.05, 0.15
 
 
 def read(variable: Any) -> np.ndarray:
-    """The value of a `tf.Variable`, copied."""
+    """The value of a `tf.Variable`, or of Keras's on another backend, copied."""
     return np.array(variable.numpy())
 
 
@@ -51,14 +54,19 @@ def mark(variables: Iterable[Any], seed: int) -> list[np.ndarray]:
 
 
 def _value(variable: Any, generator: np.random.Generator, ordinal: int) -> np.ndarray | None:
-    dtype, shape = variable.dtype, tuple(variable.shape)
-    if dtype.is_floating or dtype.is_complex:
-        return generator.uniform(_LOW, _HIGH, shape).astype(dtype.as_numpy_dtype)
-    if dtype.is_bool:
+    name, shape = dtype_name(variable), tuple(variable.shape)
+    if name == "bool":
         return np.full(shape, ordinal % 2 == 0)
-    if dtype.is_integer:
-        return np.full(shape, ordinal % 120 + 1).astype(dtype.as_numpy_dtype)
+    if name.startswith(("float", "bfloat", "complex")):
+        return generator.uniform(_LOW, _HIGH, shape).astype(_numpy_dtype(variable))
+    if name.startswith(("int", "uint", "qint", "quint")):
+        return np.full(shape, ordinal % 120 + 1).astype(_numpy_dtype(variable))
     return None
+
+
+def _numpy_dtype(variable: Any) -> Any:
+    dtype = variable.dtype
+    return dtypes.numpy_dtype(dtype).newbyteorder("=") if isinstance(dtype, str) else dtype.as_numpy_dtype
 
 
 @contextmanager

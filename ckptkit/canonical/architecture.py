@@ -17,6 +17,9 @@ from ckptkit.conventions.reading import snake_case
 # A number of calls beyond this tells nobody more.
 _MOST_CALLS = 1_000_000
 
+# What the walk through a layer's configuration looks at, at most.
+_MOST_VALUES = 100_000
+
 # Models within models beyond this are named by the innermost ones alone.
 _DEEPEST = 16
 
@@ -33,8 +36,10 @@ class Node:
         class_name: as the file has it, without the package of a registered name (`my>Dense`).
         config: its configuration.
         calls: how often it is called with the same weights, calls of the models around it included.
+        trainable: whether neither it nor a model around it is frozen, as far as the file says.
         children: its layers, for a model.
         parts: the layers inside it by the name of the attribute, for a wrapper.
+        inbound: `inbound_nodes` as the file has them.
         parent: the model or wrapper that it lies in; None for the outermost model.
     """
 
@@ -42,7 +47,9 @@ class Node:
     class_name: str
     config: Mapping[str, Any]
     calls: int = 1
+    trainable: bool = True
     parent: Node | None = None
+    inbound: object = None
     children: list[Node] = field(default_factory=list)
     parts: dict[str, Node] = field(default_factory=dict)
 
@@ -82,6 +89,7 @@ def parse_architecture(config: Mapping[str, Any] | None) -> Node | None:
     if config is None:
         return None
     root = Node("", _text(config.get("class_name")) or "Model", _config_of(config))
+    root.trainable = root.config.get("trainable") is not False
     queue: deque[tuple[Node, Mapping[str, Any]]] = deque([(root, config)])
     while queue:
         node, item = queue.popleft()
@@ -109,13 +117,40 @@ def preorder(root: Node) -> Iterator[Node]:
         stack += [*reversed(node.children), *reversed(node.parts.values())]
 
 
+def serialised_names(config: Mapping[str, Any]) -> list[str]:
+    """Names of the layers that a layer's configuration serialises inside of it, in its order."""
+    names: list[str] = []
+    stack: list[Any] = list(reversed(list(config.values())))
+    for _ in range(_MOST_VALUES):
+        if not stack:
+            break
+        value = stack.pop()
+        if isinstance(value, Mapping):
+            inner = value.get("config")
+            if isinstance(inner, Mapping) and isinstance(inner.get("name"), str) and inner["name"] not in names:
+                names.append(inner["name"])
+            stack += reversed(list(value.values()))
+        elif isinstance(value, list):
+            stack += reversed(value)
+    return names
+
+
 def _parse_layer(item: Mapping[str, Any], parent: Node, place: int) -> Node:
     config = _config_of(item)
     # Keras 0.x has the class under `name`, names no layers, and counts them in the file.
     class_name = _text(item.get("class_name")) or _text(item.get("name")) or "Layer"
     name = _text(config.get("name")) or (_text(item.get("name")) if "class_name" in item else None) or f"layer_{place}"
     calls = min(parent.calls * _calls(item), _MOST_CALLS)
-    return Node(clipped(name), class_name.rpartition(">")[2] or class_name, config, calls, parent)
+    trainable = parent.trainable and config.get("trainable") is not False
+    return Node(
+        clipped(name),
+        class_name.rpartition(">")[2] or class_name,
+        config,
+        calls,
+        trainable,
+        parent,
+        item.get("inbound_nodes"),
+    )
 
 
 def _calls(item: Mapping[str, Any]) -> int:
@@ -149,6 +184,6 @@ def _name_directions(node: Node) -> None:
     word = inner.name.removeprefix("forward_")
     backward = node.parts.pop("backward_layer", None)
     # The copy shares nothing of what is inside: wrappers in wrappers would double with each level.
-    copy = Node(f"backward_{word}", inner.class_name, inner.config, inner.calls, node)
+    copy = Node(f"backward_{word}", inner.class_name, inner.config, inner.calls, inner.trainable, node)
     inner.name = f"forward_{word}"
     node.parts = {"forward_layer": inner, "backward_layer": backward or copy, **node.parts}

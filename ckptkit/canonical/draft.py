@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ckptkit.model import Kind, OrderSource
+from ckptkit.model import Flow, Kind, OrderSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Aside:
         kind: what it is.
         slot_of: native key of the variable that a slot belongs to.
         aliases: names that the evidence adds to those of the file.
+        copy_of: native key of the variable that this is a second copy of.
     """
 
     key: str
@@ -45,6 +46,7 @@ class Aside:
     kind: Kind
     slot_of: str | None = None
     aliases: tuple[str, ...] = ()
+    copy_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +58,20 @@ class LayerFacts:
         calls: see `Layer.calls`.
         config: see `Layer.config`.
         called: what its framework calls it, where its path does not say (`depthwise_conv2d` for `module`).
+        aliases: see `Layer.aliases`.
+        ordered: see `Layer.ordered`.
+        placed: whether its variables are known by nothing but their places (`vars/0`), so that any row may fit.
+        unsure: whether `kind` is None because several fit: the names made of what they agree on tell no more.
     """
 
     kind: str | None = None
     calls: int = 1
     config: Mapping[str, Any] | None = None
     called: str | None = None
+    aliases: tuple[str, ...] = ()
+    ordered: bool = True
+    placed: bool = False
+    unsure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +87,8 @@ class Draft:
         keep_order: whether the order of members within a layer is the framework's own; else the tables give it.
         weightless: see `CheckpointSpec.weightless`.
         notes: what a person should know.
+        doubtful: keys of members that may be an optimizer's or a metric's; see `Variable.doubtful`.
+        read_flow: see `CheckpointSpec.read_flow`.
     """
 
     members: tuple[Member, ...]
@@ -87,3 +99,5 @@ class Draft:
     keep_order: bool = True
     weightless: tuple[tuple[str, str | None], ...] = ()
     notes: tuple[str, ...] = ()
+    doubtful: frozenset[str] = frozenset()
+    read_flow: Callable[[], Flow | None] | None = None

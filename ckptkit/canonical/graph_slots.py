@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ckptkit.canonical.graph_optimizers import Optimizers, Variables, doubtful_in, variables_of
 from ckptkit.canonical.graph_walk import Walk
 from ckptkit.canonical.naming import public
 from ckptkit.canonical.slots import find_owner, underscored
-
-# What only optimizers have among their attributes: Keras's, Sonnet's (`step` with `m` or `momenta`) and TF1's.
-_MARKS = (
-    frozenset({"_iterations"}),
-    frozenset({"iter", "learning_rate"}),
-    frozenset({"iter", "decay"}),
-    frozenset({"step", "m", "v"}),
-    frozenset({"accumulated_momentum"}),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +27,22 @@ class GraphSlots:
         slots: node of the variable -> slot.
         counters: nodes of optimizers' other variables (iterations, learning rate).
         trained: nodes of the trained weights, in the order in which an optimizer lists them.
+        doubtful: nodes of weights that may be an optimizer's.
     """
 
     slots: Mapping[int, Slot] = field(default_factory=dict)
     counters: frozenset[int] = frozenset()
     trained: tuple[int, ...] = ()
+    doubtful: frozenset[int] = frozenset()
 
 
-def find_slots(walked: Walk, full_names: Mapping[int, str]) -> GraphSlots:
+def find_slots(walked: Walk, full_names: Mapping[int, str], variables: Variables) -> GraphSlots:
     """Slots as the graph lists them, by the lists of Keras 3's optimizers, and by the variables' own names.
 
     Args:
         walked: the walk over the graph.
         full_names: node of each variable -> the name it was made with.
+        variables: node of each variable -> its tensor.
     """
     nodes = walked.nodes
     slots: dict[int, Slot] = {}
@@ -59,26 +54,27 @@ def find_slots(walked: Walk, full_names: Mapping[int, str]) -> GraphSlots:
                 slots.setdefault(slot.slot, Slot(None, slot.slot_name or "slot"))
     owned: dict[int, str] = {}
     trained: dict[int, None] = {}
+    doubtful: set[int] = set()
+    optimizers = Optimizers(walked, variables, full_names)
     for place in walked.order:
-        children = dict(nodes[place].children)
-        if not (walked.edges[place] in ("optimizer", "_optimizer") or any(mark <= children.keys() for mark in _MARKS)):
+        if not optimizers.has(place):
+            doubtful.update(doubtful_in(place, walked, variables))
             continue
-        weights = (
-            [child for _, child in nodes[children["_trainable_variables"]].children] if _has(children, walked) else []
-        )
+        children = dict(nodes[place].children)
+        listing = _has(children, walked)
+        weights = [child for _, child in nodes[children["_trainable_variables"]].children] if listing else []
         trained.update(dict.fromkeys(weights))
         for name, child in nodes[place].children:
             if name == "_trainable_variables" or not 0 <= child < len(nodes):
                 continue
             owned.setdefault(child, name)
-            listed = nodes[child].children
-            for index, (_, variable) in enumerate(listed):
+            for index, variable in enumerate(listed := variables_of(child, walked)):
                 owned.setdefault(variable, name)
                 if name != "_variables" and len(listed) == len(weights) and variable in full_names:
                     slots.setdefault(variable, Slot(weights[index], public(name)))
     _by_name(owned.keys() - trained.keys(), slots, full_names)
     counters = frozenset(node for node in owned if node in full_names and node not in slots and node not in trained)
-    return GraphSlots(slots, counters, tuple(trained))
+    return GraphSlots(slots, counters, tuple(trained), frozenset(doubtful))
 
 
 def _has(children: Mapping[str, int], walked: Walk) -> bool:

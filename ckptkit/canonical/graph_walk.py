@@ -35,6 +35,9 @@ _BOOKKEEPING = frozenset(
     }
 )  # fmt: skip
 
+# Under which a wrapper of Keras holds what it wraps.
+_WRAPPED = "layer"
+
 # A path of more parts is not for people, and building many of them from a made-up chain would take quadratic time.
 _DEEPEST = 32
 
@@ -88,7 +91,24 @@ def walk(nodes: Sequence[GraphNode]) -> Walk:
         for child_name, child in nodes[node].children:
             if 0 <= child < len(nodes) and not seen[child]:
                 queues[child_name in _BOOKKEEPING].append((node, child, child_name))
+    _give_to_wrapped(nodes, parents, edges, children)
     return Walk(nodes, parents, edges, tuple(_preorder(nodes, children)))
+
+
+def _give_to_wrapped(
+    nodes: Sequence[GraphNode], parents: list[int], edges: list[str], children: list[list[int]]
+) -> None:
+    """Let what a wrapper and the layer in it both hold be the layer's: the kernel of Keras 3's `SpectralNormalization`."""
+    for inner, edge in enumerate(edges):
+        outer = parents[inner]
+        if edge != _WRAPPED or outer <= 0:
+            continue
+        for name, shared in nodes[inner].children:
+            if 0 <= shared < len(nodes) and parents[shared] == outer and not nodes[shared].children:
+                children[outer].remove(shared)
+                children[inner].append(shared)
+                parents[shared] = inner
+                edges[shared] = clipped(name)
 
 
 def _preorder(nodes: Sequence[GraphNode], children: list[list[int]]) -> Iterator[int]:

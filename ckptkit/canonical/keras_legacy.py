@@ -8,18 +8,25 @@ layer inside.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 
 from ckptkit.canonical.architecture import Node, parse_architecture, preorder
+from ckptkit.canonical.crossing import Stored, ordered_layers
+from ckptkit.canonical.dealing import Dealt, Optimizer, deal
 from ckptkit.canonical.draft import Aside, Draft, LayerFacts, Member
 from ckptkit.canonical.fit import kinds, role_of, suffixes
 from ckptkit.canonical.naming import without_auto_suffix, without_output
-from ckptkit.canonical.slots import deal_by_shape, find_owner, is_counter, underscored
+from ckptkit.canonical.slots import find_bookkeeping, find_owner, is_counter, underscored
+from ckptkit.canonical.topology import read_topology
 from ckptkit.canonical.wrapped import common_scope, facts_of, inner_path
+from ckptkit.conventions.layout import Shape
 from ckptkit.model import Contents, LegacyGroup, LegacyKeras, StoredTensor
 
 Weights = Sequence[tuple[str, str]]
+
+# The scope of Keras's optimizer around another (keras/src/optimizers/loss_scale_optimizer.py).
+_SCALED = "loss_scale_optimizer/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +47,36 @@ def draft_legacy(contents: Contents, legacy: LegacyKeras) -> Draft:
     facts: dict[str, LayerFacts] = {}
     members: list[Member] = []
     weightless: list[tuple[str, str | None]] = []
+    tensors = {tensor.key: tensor for tensor in contents.tensors}
+    shapes = {key: tensor.shape for key, tensor in tensors.items()}
     for group in legacy.groups:
         node = nodes.get(group.name)
         if group.weights:
-            members += _group_members(group, node, dialects, facts)
+            found = _group_members(group, node, dialects, facts)
+            if node is None or not _is_nested(node):
+                _mark_order(found, facts, shapes)
+            members += found
         else:
             weightless.append((group.name, node.class_name if node else None))
-    counters = {key: without_output(name) for name, key in legacy.top_level if is_counter(without_output(name))}
+    scalars = {
+        without_output(name): tensor.dtype
+        for name, key in legacy.top_level
+        if (tensor := tensors.get(key)) is not None and not tensor.shape
+    }
+    kept, _ = find_bookkeeping(scalars)
+    counters = {key: word for name, key in legacy.top_level if (word := without_output(name)) in kept}
     members += _top_level([weight for weight in legacy.top_level if weight[1] not in counters], dialects)
     return Draft(
         members=tuple(members),
         asides=(
             *(Aside(key, name, "state") for key, name in counters.items()),
-            *_optimizer(contents, legacy, members, dialects),
+            *_optimizer(contents, legacy, members, dialects, facts),
         ),
         order_source="stored",
         dialects=dialects,
         facts=facts,
         weightless=tuple(weightless),
+        read_flow=partial(read_topology, root, tuple(facts), nodes) if root else None,
     )
 
 
@@ -89,12 +108,24 @@ def _group_members(
 ) -> list[Member]:
     """The members of one group, with what is known of its layers put into `facts`."""
     weights = [_take_apart(name, key, dialects) for name, key in group.weights]
-    if node is None or not any(inner.is_model for inner in preorder(node)):
+    if node is None or not _is_nested(node):
         return _place(group.name or "layer", weights, node, dialects, facts)
     members: list[Member] = []
     for inner, part in _by_inner_layer(node, weights):
         members += _place(inner.path, part, inner, dialects, facts)
     return members
+
+
+def _is_nested(node: Node) -> bool:
+    """Whether the architecture lists layers inside of `node`, and so their order."""
+    return any(inner.is_model for inner in preorder(node))
+
+
+def _mark_order(members: Sequence[Member], facts: dict[str, LayerFacts], shapes: Mapping[str, Shape]) -> None:
+    """Say of the layers inside a group whether their order can be believed."""
+    weights = [Stored(member.layer, member.word, shapes[member.key]) for member in members if member.key in shapes]
+    for layer, ordered in ordered_layers(weights).items():
+        facts[layer] = replace(facts[layer], ordered=ordered)
 
 
 def _take_apart(name: str, key: str, dialects: tuple[str, ...]) -> _Weight:
@@ -161,12 +192,16 @@ def _place(
     """Members of one layer of the architecture: itself, or those inside it if its weights have several scopes."""
     scopes = list(dict.fromkeys(weight.scope for weight in weights))
     shared = len(common_scope(scopes))
+    below = {scope[shared:] for scope in scopes}
     members = []
     for weight in weights:
-        rest = inner_path(weight.scope[shared:], {scope[shared:] for scope in scopes})
+        rest = inner_path(weight.scope[shared:], below)
         path = "/".join((layer, *rest))
-        if path not in facts:
-            facts[path] = facts_of(node, rest, kinds(dialects))
+        known = facts.get(path) or facts_of(node, rest, kinds(dialects))
+        scope = "/".join(weight.scope)
+        if scope not in known.aliases:
+            known = replace(known, aliases=(*known.aliases, scope))
+        facts[path] = known
         members.append(Member(weight.key, path, weight.word, aliases=(weight.name,)))
     return members
 
@@ -181,7 +216,11 @@ def _top_level(weights: Weights, dialects: tuple[str, ...]) -> list[Member]:
 
 
 def _optimizer(
-    contents: Contents, legacy: LegacyKeras, members: Sequence[Member], dialects: tuple[str, ...]
+    contents: Contents,
+    legacy: LegacyKeras,
+    members: Sequence[Member],
+    dialects: tuple[str, ...],
+    facts: Mapping[str, LayerFacts],
 ) -> list[Aside]:
     """Slots and counters. Names tell the weight if they hold it; Keras 2's `Variable_7:0` goes by count and shapes."""
     tensors = {tensor.key: tensor for tensor in contents.tensors}
@@ -190,6 +229,7 @@ def _optimizer(
     asides: dict[str, Aside] = {}
     unnamed: list[StoredTensor] = []
     aliases = {member.key: member.aliases for member in members}
+    scaled = any(name.startswith(_SCALED) for name, _ in legacy.optimizer)
     for name, key in legacy.optimizer:
         tensor = tensors.get(key)
         if tensor is None:
@@ -199,17 +239,31 @@ def _optimizer(
         if owner is not None:
             asides[key] = Aside(key, owner[1], "slot", owner[0], (name,))
         elif is_counter(clean) or not tensor.shape:
-            asides[key] = Aside(key, f"optimizer/{clean.rpartition('/')[2]}", "state", None, (name,))
+            asides[key] = Aside(key, f"optimizer/{_counter(clean, scaled=scaled)}", "state", None, (name,))
         else:
             unnamed.append(tensor)
             asides[key] = Aside(key, f"optimizer/{clean}", "slot", None, (name,))
     trained = [tensors[member.key] for member in members if member.key in tensors and _is_trained(member, dialects)]
     # Keras 1 and 2.0 gave the weights to the optimizer sorted by name.
     by_name = sorted(trained, key=lambda tensor: aliases[tensor.key])
-    dealt = deal_by_shape(unnamed, trained, side_by_side=False) or deal_by_shape(unnamed, by_name, side_by_side=False)
-    for key, (weight, number) in dealt.items():
-        asides[key] = Aside(key, f"slot_{number}", "slot", weight, asides[key].aliases)
+    frozen = {layer for layer, known in facts.items() if known.config and known.config.get("trainable") is False}
+    flagged = [
+        tensors[member.key] for member in members if member.layer not in frozen and _is_trained(member, dialects)
+    ]
+    orders = [deal(unnamed, each, Optimizer(), ordered=True, trained=False) for each in (trained, by_name)]
+    if frozen:
+        orders = [deal(unnamed, flagged, Optimizer(), ordered=True, trained=True), *orders]
+    dealt: Dealt = next(filter(None, orders), {})
+    for key, (weight, word) in dealt.items():
+        asides[key] = Aside(key, word or "slot", "slot", weight, asides[key].aliases)
     return list(asides.values())
+
+
+def _counter(name: str, *, scaled: bool) -> str:
+    """What a counter is called where optimizers are objects: one around another keeps its own."""
+    word = name.rpartition("/")[2]
+    inner = "inner_optimizer/" if scaled and "/" in name and not name.startswith(_SCALED) else ""
+    return inner + ("iterations" if word == "iteration" else word)
 
 
 def _is_trained(member: Member, dialects: tuple[str, ...]) -> bool:

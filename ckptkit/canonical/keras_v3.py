@@ -1,58 +1,27 @@
-"""Keras 3's layout: groups of numbered `vars`, read with the architecture, the stored names or the groups' own words.
-
-`layers/dense_1` is the second Dense of `model.layers`, not the layer called `dense_1`. So the architecture
-names it if it is there, else the `name` attribute of the group; the group's own name is the last resort.
-"""
+"""Keras 3's layout: groups of numbered `vars`, read with the architecture, the stored names or the groups' own words."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
 
 from ckptkit.canonical.architecture import Node, parse_architecture, preorder
+from ckptkit.canonical.dealing import order_of_slots
 from ckptkit.canonical.draft import Aside, Draft, LayerFacts, Member
-from ckptkit.canonical.fit import Aligner, kinds, kinds_by_snake
-from ckptkit.canonical.naming import clipped, natural_key, public
-from ckptkit.canonical.slots import deal_by_shape, slot_names
-from ckptkit.canonical.wrapped import PROJECTIONS, Scope, kind_of_word, modern
+from ckptkit.canonical.fit import Aligned, Aligner
+from ckptkit.canonical.keras_v3_optimizer import draft_optimizer, optimizer_groups, optimizer_of
+from ckptkit.canonical.keras_v3_places import PART_ORDER, Place, Places, by_attributes
+from ckptkit.canonical.keras_v3_twice import held_twice
+from ckptkit.canonical.naming import natural_key, public
+from ckptkit.canonical.topology import read_topology
+from ckptkit.canonical.words import NEVER_TRAINED
 from ckptkit.conventions.layout import Shape
 from ckptkit.model import Contents, KerasV3, OrderSource, StoredTensor, VarsGroup
 
-# Groups that hold the layers of a model (Keras 2.13 and 2.14; since 2.15), and that add nothing to a layer's name.
-_CONTAINERS = frozenset({"_layer_checkpoint_dependencies", "layers"})
-
-# Attributes of wrappers and recurrent layers under which one layer lies that a person takes for the wrapper itself.
-_TRANSPARENT = frozenset({"cell", "layer"})
-
-# Groups beside the layers that hold what training keeps (keras/src/trainers/trainer.py).
-_STATE_ROOTS = frozenset(
-    {"metrics", "_metrics", "compile_metrics", "_compile_metrics", "_loss_tracker", "loss_tracker"}
-)
-
-# Within a layer Keras walks attributes by the alphabet; these were built in this order instead.
-_PART_ORDER = {name: place for place, name in enumerate(("forward_layer", "backward_layer", *PROJECTIONS))}
-
-
-# Groups deeper than this are nobody's model, and would take quadratic time to walk through.
-_DEEPEST = 64
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a group lies.
-
-    Attributes:
-        path: components of the canonical path.
-        node: the layer of the architecture that it is, or in which it lies.
-        is_node: whether it is `node` itself or something inside.
-        kind: Keras's word, or None.
-    """
-
-    path: Scope
-    node: Node | None
-    is_node: bool
-    kind: str | None
+# Groups beside the layers that hold what training keeps (keras/src/trainers/trainer.py). The first are properties and private
+# names of Keras; the others can be attributes of the user's own, and are metrics where they are what metrics hold.
+_STATE_ROOTS = frozenset({"metrics", "_metrics", "_compile_metrics", "_loss_tracker"})
+_STATE_WORDS = frozenset({"compile_metrics", "loss_tracker"})
 
 
 def draft_v3(contents: Contents, layout: KerasV3) -> Draft:
@@ -60,59 +29,147 @@ def draft_v3(contents: Contents, layout: KerasV3) -> Draft:
     tensors = {tensor.key: tensor for tensor in contents.tensors}
     dialects = ("keras2", "keras3") if (layout.keras_version or "").startswith("2.") else ("keras3", "keras2")
     root = parse_architecture(layout.config)
-    groups, source, notes = _ordered(layout.groups, root is not None)
-    places = _Places(groups, root, dialects)
+    groups, source = _ordered(layout.groups)
+    places = Places(groups, root, dialects)
+    optimizer = optimizer_groups(groups, tensors)
+    twice = {each.path: each for each in held_twice(groups, places, tensors)}
+    asides = _states(groups, places, tensors)
+    asides += [
+        Aside(each.copy, "/".join((*places[path].path, "kernel")), "state", copy_of=each.of)
+        for path, each in twice.items()
+    ]
+    beside = {aside.key for aside in asides} | {key for group in optimizer for key in group.keys}
+    owners = [group for group in groups if any(key in tensors and key not in beside for key in group.keys)]
+    names = _layer_names(owners, places)
     aligner = Aligner(dialects)
     facts: dict[str, LayerFacts] = {}
     members: list[tuple[Node | None, Member]] = []
-    asides: list[Aside] = []
-    optimizer: list[StoredTensor] = []
-    optimizer_name = _optimizer_class(layout)
-    for group in groups:
-        first = group.path.partition("/")[0]
+    for group in owners:
+        place = places[group.path]
+        layer = names[group.path]
+        if group.path in twice:
+            facts[layer] = _facts(layer, group, place, places, Aligned(twice[group.path].kind, (), fits=True))
+            continue
         found = [tensors[key] for key in group.keys if key in tensors]
-        if first in ("optimizer", "_optimizer"):
-            optimizer += found
-            optimizer_name = optimizer_name or group.name
-        elif first in _STATE_ROOTS or _is_seed(group.path):
-            name = "/".join((*places[group.path].path, "vars")) if _is_seed(group.path) else group.path
-            asides += [Aside(tensor.key, f"{name}/{number}", "state") for number, tensor in enumerate(found)]
-        elif found:
-            place = places[group.path]
-            layer = "/".join(place.path) or group.name or "model"
-            config = place.node.config if place.node is not None and place.is_node else {}
-            roles = aligner.align([tensor.shape for tensor in found], place.kind, config)
-            facts.setdefault(layer, LayerFacts(place.kind, place.node.calls if place.node else 1, config or None))
-            for number, (tensor, native) in enumerate(zip(found, roles, strict=True)):
-                role = native.roles[0] if native and native.roles else None
-                word = native.suffix if native else f"vars/{number}"
-                members.append((place.node, Member(tensor.key, layer, word, role)))
+        read = _read(found, place, aligner)
+        facts[layer] = _facts(layer, group, place, places, read)
+        for number, (tensor, native) in enumerate(zip(found, read.natives, strict=True)):
+            role = native.roles[0] if native and native.roles else None
+            members.append((place.node, Member(tensor.key, layer, native.suffix if native else f"vars/{number}", role)))
+        around = twice.get(group.path.rpartition("/")[0])
+        if around is not None and group.keys[0] == around.of:
+            # As every other container has it: what a wrapper owns comes after what it wraps.
+            members.append((place.node, Member(around.own, names[around.path], around.word)))
     if root is not None:
         order = {id(node): number for number, node in enumerate(preorder(root))}
         members.sort(key=lambda item: order.get(id(item[0]), len(order)))
-    elif not deal_by_shape(_slots(optimizer), _trained([member for _, member in members], tensors), side_by_side=True):
-        members = _as_optimized(members, optimizer, tensors)
-    kept = tuple(member for _, member in members)
+        source = "config"
+    elif by_attributes(group.path for group in owners):
+        source = "attributes"
+    else:
+        members = _as_optimized(members, optimizer, layout, tensors)
+    weights = [
+        (node, tensors[member.key]) for node, member in members if (member.role or member.word) not in NEVER_TRAINED
+    ]
+    in_order = source != "attributes" and all(item.ordered for item in facts.values())
     return Draft(
-        members=kept,
-        asides=(*asides, *_optimizer(optimizer, optimizer_name, kept, tensors)),
+        members=tuple(member for _, member in members),
+        asides=(
+            *asides,
+            *draft_optimizer(
+                optimizer, layout, tensors,
+                [tensor for node, tensor in weights if node is None or node.trainable],
+                ordered=in_order, trained=root is not None and in_order,
+            ),
+        ),
         order_source=source,
         dialects=dialects,
         facts=facts,
         weightless=_weightless(root, members),
-        notes=notes,
+        read_flow=partial(read_topology, root, tuple(facts)) if root else None,
+    )  # fmt: skip
+
+
+def _as_optimized(
+    members: list[tuple[Node | None, Member]],
+    optimizer: Sequence[VarsGroup],
+    layout: KerasV3,
+    tensors: dict[str, StoredTensor],
+) -> list[tuple[Node | None, Member]]:
+    """`members` with the layers in the order of their slots, where that is another and the only one."""
+    slots = [tensors[key] for group in optimizer[:1] for key in group.keys if key in tensors and tensors[key].shape]
+    if not slots:
+        return members
+    layers: dict[str, list[Shape]] = {}
+    for _, member in members:
+        shapes = layers.setdefault(member.layer, [])
+        if (member.role or member.word) not in NEVER_TRAINED:
+            shapes.append(tensors[member.key].shape)
+    order = {layer: place for place, layer in enumerate(order_of_slots(layers, slots, optimizer_of(layout, optimizer)))}
+    return sorted(members, key=lambda item: order[item[1].layer]) if order else members
+
+
+def _states(groups: Sequence[VarsGroup], places: Places, tensors: dict[str, StoredTensor]) -> list[Aside]:
+    """Metrics of the trainer and seeds of dropout."""
+    asides = []
+    for group in groups:
+        found = [tensors[key] for key in group.keys if key in tensors]
+        first = group.path.partition("/")[0]
+        if found and _is_seed(group.path) and not any(tensor.dtype.startswith("float") for tensor in found):
+            name = "/".join((*places[group.path].path, "vars"))
+        elif first in _STATE_ROOTS or (first in _STATE_WORDS and not any(tensor.shape for tensor in found)):
+            name = group.path
+        else:
+            continue
+        asides += [Aside(tensor.key, f"{name}/{number}", "state") for number, tensor in enumerate(found)]
+    return asides
+
+
+def _is_seed(path: str) -> bool:
+    return path.rpartition("/")[2].startswith(("seed_generator", "_seed_generator", "_random_generator"))
+
+
+def _layer_names(owners: Sequence[VarsGroup], places: Places) -> dict[str, str]:
+    """Canonical path of each group with tensors: stored names can repeat, groups cannot."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for group in owners:
+        name = "/".join(places[group.path].path) or group.name or "model"
+        if name in taken:
+            name = public(group.path)
+        while name in taken:
+            name = f"{name}/vars"
+        taken.add(name)
+        names[group.path] = name
+    return names
+
+
+def _read(found: Sequence[StoredTensor], place: Place, aligner: Aligner) -> Aligned:
+    """What the class and the shapes tell of a layer's tensors; a word that the shapes contradict is no class."""
+    shapes = [tensor.shape for tensor in found]
+    config = place.node.config if place.node is not None and place.is_node else {}
+    if place.kind is not None:
+        read = aligner.align(shapes, place.kind, config)
+        if read.fits or place.sure:
+            return Aligned(place.kind, read.natives, read.fits)
+    read = aligner.align(shapes, None, config)
+    return read if read.fits else Aligned(place.kind, read.natives, fits=False)
+
+
+def _facts(layer: str, group: VarsGroup, place: Place, places: Places, read: Aligned) -> LayerFacts:
+    config = place.node.config if place.node is not None and place.is_node else None
+    return LayerFacts(
+        read.kind,
+        place.node.calls if place.node else 1,
+        config or None,
+        aliases=tuple(alias for alias in places.aliases(group.path) if alias != layer),
+        ordered=place.ordered,
+        placed=not all(read.natives),
+        unsure=read.kind is None,
     )
 
 
-def _optimizer_class(layout: KerasV3) -> str | None:
-    """Class of the optimizer that an archive's configuration names."""
-    compiled = (layout.config or {}).get("compile_config")
-    optimizer = compiled.get("optimizer") if isinstance(compiled, Mapping) else None
-    name = optimizer.get("class_name") if isinstance(optimizer, Mapping) else optimizer
-    return name if isinstance(name, str) else None
-
-
-def _ordered(groups: Sequence[VarsGroup], has_config: bool) -> tuple[list[VarsGroup], OrderSource, tuple[str, ...]]:
+def _ordered(groups: Sequence[VarsGroup]) -> tuple[list[VarsGroup], OrderSource]:
     """Groups in the order of creation, as far as the file tells it, and where the order came from."""
     if all(group.address is not None for group in groups):
         ordered = sorted(groups, key=lambda group: group.address or 0)
@@ -126,7 +183,7 @@ def _ordered(groups: Sequence[VarsGroup], has_config: bool) -> tuple[list[VarsGr
     for place, group in enumerate(ordered):
         components = group.path.split("/")
         for depth, component in enumerate(components):
-            rank = _PART_ORDER.get(component.lstrip("_"))
+            rank = PART_ORDER.get(component.lstrip("_"))
             if rank is not None:
                 parts[group.path] = "/".join(components[:depth]), rank
                 first.setdefault(parts[group.path][0], place)
@@ -139,134 +196,7 @@ def _ordered(groups: Sequence[VarsGroup], has_config: bool) -> tuple[list[VarsGr
         return first[owner], rank, place
 
     ordered = [group for _, group in sorted(enumerate(ordered), key=key)]
-    return ordered, "config" if has_config else source, ()
-
-
-class _Places:
-    """Canonical path and layer of each group; every prefix is worked out once."""
-
-    def __init__(self, groups: Sequence[VarsGroup], root: Node | None, dialects: tuple[str, ...]) -> None:
-        self._names = {group.path: clipped(group.name) for group in groups if group.name}
-        self._full = {group.path for group in groups if group.keys}
-        self._words = kinds(dialects)
-        self._snake = kinds_by_snake(dialects)
-        self._groups: dict[int, dict[str, Node]] = {}
-        self._known: dict[str, _Place] = {"": _Place((), root, root is not None, None)}
-
-    def __getitem__(self, path: str) -> _Place:
-        if path.count("/") > _DEEPEST:
-            return _Place((path,), None, False, None)
-        missing = []
-        at = path
-        while at not in self._known:
-            missing.append(at)
-            at = at.rpartition("/")[0]
-        for prefix in reversed(missing):
-            parent, _, component = prefix.rpartition("/")
-            self._known[prefix] = self._below(self._known[parent], parent, prefix, component)
-        return self._known[path]
-
-    def _below(self, above: _Place, parent: str, path: str, component: str) -> _Place:
-        if component in _CONTAINERS:
-            return above
-        node = self._child(above, component)
-        if node is not None:
-            if component in _TRANSPARENT and parent not in self._full:
-                # A cell's class says less than that of its layer (`LSTMCell`), a wrapper's less than what it wraps.
-                kind = above.kind if component == "cell" and above.kind in self._words else None
-                return _Place(above.path, node, True, kind or modern(node.class_name, self._words))
-            kind = modern(node.class_name, self._words)
-            return _Place((*above.path, node.name), node, True, kind)
-        name = self._names.get(path)
-        attribute = public(component)
-        kind = kind_of_word(name or attribute, self._snake) or kind_of_word(component, self._snake)
-        if attribute in _TRANSPARENT and parent not in self._full and above.path:
-            return _Place(above.path, above.node, above.is_node, above.kind or kind)
-        if attribute in PROJECTIONS:
-            return _Place((*above.path, name or PROJECTIONS[attribute]), above.node, False, "EinsumDense")
-        return _Place((*above.path, name or attribute), above.node, False, kind)
-
-    def _child(self, above: _Place, component: str) -> Node | None:
-        """The layer of the architecture that `component` below `above` is."""
-        node = above.node
-        if node is None or not above.is_node:
-            return None
-        if component in node.parts:
-            return node.parts[component]
-        if id(node) not in self._groups:
-            self._groups[id(node)] = node.group_names()
-        return self._groups[id(node)].get(component)
-
-
-def _is_seed(path: str) -> bool:
-    return path.rpartition("/")[2].startswith(("seed_generator", "_seed_generator", "_random_generator"))
-
-
-def _optimizer(
-    found: Sequence[StoredTensor], name: str | None, members: Sequence[Member], tensors: dict[str, StoredTensor]
-) -> list[Aside]:
-    """Keras 3 keeps the iterations, the learning rate where it is a variable, then the slots of each trained weight."""
-    trained = _trained(members, tensors)
-    # Scalars among the weights have scalar slots; the two counters come first.
-    dealt = deal_by_shape(_slots(found), trained, side_by_side=True) or deal_by_shape(
-        found[2:], trained, side_by_side=True
-    )
-    words = slot_names(name, len(dealt) // len(trained)) if dealt else ()
-    asides = []
-    for number, tensor in enumerate(found):
-        if tensor.key in dealt:
-            weight, slot = dealt[tensor.key]
-            asides.append(Aside(tensor.key, words[slot], "slot", weight))
-        elif tensor.shape:
-            asides.append(Aside(tensor.key, f"optimizer/{number}", "slot"))
-        else:
-            word = "iterations" if number == 0 else "learning_rate" if number == 1 else str(number)
-            asides.append(Aside(tensor.key, f"optimizer/{word}", "state"))
-    return asides
-
-
-def _trained(members: Sequence[Member], tensors: dict[str, StoredTensor]) -> list[StoredTensor]:
-    return [tensors[member.key] for member in members if member.role not in ("moving_mean", "moving_variance")]
-
-
-def _slots(found: Sequence[StoredTensor]) -> list[StoredTensor]:
-    return [tensor for tensor in found if tensor.shape]
-
-
-def _as_optimized(
-    members: list[tuple[Node | None, Member]], optimizer: Sequence[StoredTensor], tensors: dict[str, StoredTensor]
-) -> list[tuple[Node | None, Member]]:
-    """Layers in the order of their slots, where the optimizer contradicts the file's layout.
-
-    A file whose parts were written anew keeps the optimizer's numbering, which is that of the model's weights. The
-    first layer, in the file's order, whose trained shapes come next is taken; if none does, the file's order stays.
-    """
-    slots = [tensor.shape for tensor in _slots(optimizer)]
-    trained = [tensor.shape for tensor in _trained([member for _, member in members], tensors)]
-    if not trained or not slots or len(slots) % len(trained):
-        return members
-    order = slots[:: len(slots) // len(trained)]
-    layers: dict[str, list[tuple[Node | None, Member]]] = {}
-    for item in members:
-        layers.setdefault(item[1].layer, []).append(item)
-    waiting: dict[tuple[Shape, ...], deque[str]] = {}
-    for layer, items in layers.items():
-        shapes = tuple(tensor.shape for tensor in _trained([member for _, member in items], tensors))
-        waiting.setdefault(shapes, deque()).append(layer)
-    lengths = sorted({len(shapes) for shapes in waiting if shapes}, reverse=True)
-    placed = []
-    at = 0
-    while at < len(order):
-        for length in lengths:
-            queue = waiting.get(tuple(order[at : at + length]))
-            if queue:
-                placed.append(queue.popleft())
-                at += length
-                break
-        else:
-            return members
-    placed += [layer for layer in layers if layer not in set(placed)]
-    return [item for layer in placed for item in layers[layer]]
+    return ordered, source
 
 
 def _weightless(root: Node | None, members: Sequence[tuple[Node | None, Member]]) -> tuple[tuple[str, str | None], ...]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+import sys
 
-_DIGITS = re.compile(r"([0-9]+)")
+_DIGITS = re.compile(r"[0-9]+")
 _OUTPUT_INDEX = re.compile(r":[0-9]{1,9}$")
 _AUTO_SUFFIX = re.compile(r"_[0-9]{1,9}$")
 
@@ -19,15 +19,10 @@ _CELL = re.compile(r"(?:.*_)?cell(?:_[0-9]{1,9})?")
 # Characters. A name in a file can be a megabyte long and be that of an object that holds 100,000 others.
 _LONGEST_NAME = 128
 
-# Scopes repeat from name to name; a component longer than this is worth no memory.
-_LONGEST_CACHED = 64
-
-NaturalKey = tuple[tuple[str | int, ...], ...]
-
 
 def without_output(name: str) -> str:
     """`name` without the output index of a graph tensor: `dense/kernel:0` is `dense/kernel`."""
-    return _OUTPUT_INDEX.sub("", name)
+    return _OUTPUT_INDEX.sub("", name) if ":" in name else name
 
 
 def without_attribute(key: str) -> str:
@@ -60,28 +55,18 @@ def clipped(name: str) -> str:
     return name[:_LONGEST_NAME]
 
 
-def natural_key(path: str) -> NaturalKey:
+def natural_key(path: str) -> str:
     """Sort key by which `dense_2/kernel` comes before `dense_10/kernel`, component by component.
 
-    Numbers are compared by length and digits, so that one of a million digits costs no conversion.
+    Numbers are compared by length and digits, so that one of a million digits costs no conversion. What ends a component
+    and what begins a number sort before every character of a name.
     """
-    return tuple(
-        [_cached_key(part) if len(part) <= _LONGEST_CACHED else _component_key(part) for part in path.split("/")]
-    )
+    return _DIGITS.sub(_number_key, path.replace("/", "\0"))
 
 
-def _component_key(part: str) -> tuple[str | int, ...]:
-    key: list[str | int] = []
-    for index, piece in enumerate(_DIGITS.split(part)):
-        if index % 2:
-            significant = piece.lstrip("0")
-            key += (len(significant), significant)
-        else:
-            key.append(piece)
-    return tuple(key)
-
-
-_cached_key = lru_cache(maxsize=4096)(_component_key)
+def _number_key(found: re.Match[str]) -> str:
+    significant = found[0].lstrip("0")
+    return f"\1{chr(min(len(significant), sys.maxunicode))}{significant}"
 
 
 class UniqueNames:

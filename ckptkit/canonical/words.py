@@ -10,6 +10,9 @@ from ckptkit.canonical.naming import public, without_auto_suffix
 from ckptkit.canonical.wrapped import Scope
 from ckptkit.conventions.layout import Shape
 
+# What Keras never trains, whatever its flags say.
+NEVER_TRAINED = frozenset({"moving_mean", "moving_variance", "mean", "variance", "count", "vector_u"})
+
 # Keras's own rows of several parts describe attention, whose projections are layers with names of their own.
 _WHOLE_LAYERS = ("keras0", "keras1", "keras2", "keras3")
 

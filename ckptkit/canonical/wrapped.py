@@ -59,7 +59,8 @@ def facts_of(node: Node | None, rest: Scope, words: Mapping[str, str]) -> LayerF
             attention = inner.class_name.endswith("Attention") and component in PROJECTIONS.values()
             return LayerFacts("EinsumDense" if attention else None, node.calls)
         inner = found
-    if not rest and "layer" in inner.parts and not inner.is_model:
+    # What SpectralNormalization owns itself is not a variable of the layer in it.
+    if not rest and "layer" in inner.parts and not inner.is_model and inner.class_name != "SpectralNormalization":
         inner = inner.parts["layer"]
     return LayerFacts(modern(inner.class_name, words), node.calls, inner.config or None)
 

@@ -16,20 +16,27 @@ from typing import Annotated, NoReturn
 import typer
 
 import ckptkit
-from ckptkit.cli.help import Command
-from ckptkit.errors import CkptkitError, printable
+from ckptkit.cli.help import Command, Group
+from ckptkit.errors import CkptkitError, RefusedError, printable
 
 TROUBLE = 2
 INTERRUPTED = 130
 _TERMINATED = 128 + signal.SIGTERM
 
+# typer re-exports the exceptions that it raises for wrong usage only through this one's bases.
+_UsageProblem: type[typer.BadParameter] = next(
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
+)
+
 app = typer.Typer(
     name="ckptkit",
+    cls=Group,
     no_args_is_help=True,
-    suggest_commands=False,  # click does so itself, and twice is too much
+    # click 8.5 does so itself, and twice is too much; newer versions of typer have a click of their own, which does not.
+    suggest_commands=_UsageProblem.__module__.startswith("typer"),
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Inspect, compare, move and prove the weights in Keras, TensorFlow and Sonnet checkpoints.",
+    help="Inspect, compare, move and prove the weights in Keras, TensorFlow, Sonnet, PyTorch and JAX checkpoints.",
     epilog="Exit codes: 0 same, verified or clean; 1 differences, failed or findings; 2 trouble; 130 interrupted.",
 )
 
@@ -66,12 +73,6 @@ def _main(
     pass
 
 
-# typer re-exports the exceptions that it raises for wrong usage only through this one's bases.
-_UsageProblem: type[typer.BadParameter] = next(
-    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
-)
-
-
 def run() -> int:
     """Run the command of `sys.argv`; the exit code."""
     _add_commands(sys.argv[1:])
@@ -106,19 +107,26 @@ def run() -> int:
 def _fail_usage(error: typer.BadParameter) -> int:
     """Say what is wrong with the call and which help page tells more; nothing where that page is shown already."""
     message = error.format_message()
+    # Releases of click and typer word this differently; scripts and the documentation see one.
+    if type(error).__name__ == "NoSuchOption":
+        option = getattr(error, "option_name", "")
+        near = " or ".join(f"'{each}'" for each in sorted(getattr(error, "possibilities", None) or ()))
+        message = f"No such option '{option}'." + (f" Did you mean {near}?" if near else "")
     page = error.ctx.command_path if error.ctx else "ckptkit"
     return _fail(f"{message} (`{page} --help` tells more)") if message else TROUBLE
 
 
 def _fail(message: str, code: int = TROUBLE, error: BaseException | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to be stopped, and the message is one line
-    line = printable(" ".join(message.splitlines()))
+    # A refusal has a line for each group of variables that it is about; everything else is one line.
+    lines = message.split("\n") if isinstance(error, RefusedError) else [" ".join(message.splitlines())]
+    shown = "\n".join(map(printable, lines))
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
     with contextlib.suppress(OSError, ValueError):
         if error is not None and ("--debug" in sys.argv or os.environ.get("CKPTKIT_DEBUG")):
             traceback.print_exception(error)
-        sys.stderr.write(f"ckptkit: {line}\n")
+        sys.stderr.write(f"ckptkit: {shown}\n")
         sys.stderr.flush()
     return code
 

@@ -8,7 +8,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from ckptkit.cli.options import Debug, Html, Json, Quiet, no_stream, refuse_quiet_json
+from ckptkit.cli.options import Debug, Html, Json, Quiet, no_stream
+from ckptkit.cli.presenter import Presenter
 from ckptkit.cli.quiet import quiet
 from ckptkit.errors import ModelError
 
@@ -36,6 +37,7 @@ def audit(
             "--checkpoint", metavar="PATH", help="Also compare with what this checkpoint holds.", callback=no_stream
         ),
     ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 also where there are warnings.")] = False,
     debug: Debug = False,
     silent: Quiet = False,
     html: Html = None,
@@ -46,34 +48,14 @@ def audit(
     Example: ckptkit audit net.py:build --input-shape 4,32
              ckptkit audit package.nets:make --inputs batch.npz --checkpoint ckpt-9
     """
-    refuse_quiet_json(silent, json)
-    if html is not None:
-        from ckptkit.cli.html import check
-
-        check(html)
+    presenter = Presenter(silent=silent, html=html, json=json)
     try:
         with quiet("loading TensorFlow and running the model", enabled=not debug, spinner=not silent):
-            from ckptkit.auditing import audit_reference
+            from ckptkit.api.audit import audit_reference
 
             result = audit_reference(reference, inputs=inputs, input_shapes=input_shape, checkpoint=checkpoint)
     except ModelError as error:
         if debug and error.__cause__ is not None:
             traceback.print_exception(error.__cause__, file=sys.stderr)
         raise
-    if html is not None:
-        from ckptkit.cli.html import tell, write
-        from ckptkit.report.html import audit as page
-
-        write(html, page.document(result))
-    if json:
-        from ckptkit.cli.output import write_json
-
-        write_json(result.to_json())
-    elif not silent:
-        from ckptkit.report import audit as report
-        from ckptkit.report.terminal import Page
-
-        report.show(result, Page())
-    if html is not None and not silent:
-        tell(html)
-    return 0 if result.clean else 1
+    return presenter.close(result, 0 if result.clean and not (strict and result.warnings) else 1)

@@ -22,7 +22,7 @@ def names_in(paths: Sequence[object], begin: str) -> list[str]:
     path = next((path for path in paths if isinstance(path, str)), None)
     if path is None or "://" in path:  # nobody waits for a network while typing
         return []
-    from ckptkit.api.opening import open  # noqa: A004
+    from ckptkit.api.open import open  # noqa: A004
     from ckptkit.errors import CkptkitError
 
     try:

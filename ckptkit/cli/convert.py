@@ -6,13 +6,13 @@ from typing import Annotated, Optional
 
 import typer
 
-from ckptkit.cli.options import Engine, Force, Json, Quiet, no_stream, refuse_quiet_json
+from ckptkit.cli.options import Engine, Force, Json, Quiet, no_stream
+from ckptkit.cli.presenter import Presenter
+from ckptkit.formats.registry import writable
 
 
 def _formats(incomplete: str) -> list[str]:
-    from ckptkit.api.converting import formats
-
-    return [name for name in formats() if name.startswith(incomplete)]
+    return [name for name in writable() if name.startswith(incomplete)]
 
 
 def convert(
@@ -27,8 +27,14 @@ def convert(
         Optional[str],  # noqa: UP045
         typer.Option(
             metavar="FORMAT",
-            help="keras-h5, keras-weights-h5, keras-sharded, tensor-bundle, safetensors, safetensors-sharded or npz.",
+            help=f"{', '.join(writable()[:-1])} or {writable()[-1]}.",
             autocompletion=_formats,
+        ),
+    ] = None,
+    assume: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            metavar="KEY=VALUE", help="What the file does not tell: order=sorted for the order of its layers."
         ),
     ] = None,
     force: Force = False,
@@ -41,33 +47,12 @@ def convert(
     Example: ckptkit convert model.ckpt -o model.safetensors
              ckptkit convert model.h5 -o model --to tensor-bundle
     """
-    refuse_quiet_json(silent, json)
-    from ckptkit.api import converting as api
-    from ckptkit.cli.progress import progress
+    presenter = Presenter(silent=silent, json=json)
+    from ckptkit.api import convert as api
+    from ckptkit.cli.options import assumptions
 
-    with progress(enabled=not silent) as advance:
-        done = api.convert(source, output, to=to, force=force, engine=engine, progress=advance)
-    if json:
-        from ckptkit.cli.output import write_json
-
-        write_json(
-            {
-                "schema": "ckptkit.convert/1",
-                "source": source,
-                "output": done.output,
-                "format": done.format,
-                "variables": done.variables,
-                "left": list(done.left),
-            }
+    with presenter.progress() as advance:
+        done = api.convert(
+            source, output, to=to, assume=assumptions(assume), force=force, engine=engine, progress=advance
         )
-        return 0
-    if silent:
-        return 0
-    from ckptkit.report import words
-    from ckptkit.report.terminal import Page
-
-    page = Page()
-    page.paragraph(f"{done.output}: {words.count(done.variables, 'variable')} as {done.format}, read back and equal")
-    if done.left:
-        page.paragraph(f"left behind, as it describes the old container: {words.listing(done.left)}")
-    return 0
+    return presenter.close(done)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ckptkit.cli.options import Atol, Engine, Filter, Html, Json, Quiet, Rtol, Slots, no_stream, refuse_quiet_json
+from ckptkit.cli.options import Atol, Engine, Filter, Html, Json, Quiet, Rtol, Slots, no_stream
+from ckptkit.cli.presenter import Presenter
 from ckptkit.model import By
 
 
@@ -32,15 +33,10 @@ def diff(
              ckptkit diff before.h5 after.ckpt --rtol 1e-5 --filter 'head/*'
              ckptkit diff before.h5 after.h5 --quiet && echo same
     """
-    refuse_quiet_json(silent, json)
-    if html is not None:
-        from ckptkit.cli.html import check
+    presenter = Presenter(silent=silent, html=html, json=json)
+    from ckptkit.api import diff as api
 
-        check(html)
-    from ckptkit.api import comparing as api
-    from ckptkit.cli.progress import progress
-
-    with progress(enabled=not silent) as advance:
+    with presenter.progress() as advance:
         found = api.diff(
             a,
             b,
@@ -52,23 +48,4 @@ def diff(
             engine=engine,
             progress=advance,
         )
-    if html is not None:
-        from ckptkit.api.outlining import outline_diff
-        from ckptkit.cli.html import tell, write
-        from ckptkit.report.html import difference as page
-
-        with progress(enabled=not silent) as advance:
-            outlined = outline_diff(found, page.shown_pairs(found), progress=advance)
-        write(html, page.document(found, outlined))
-    if json:
-        from ckptkit.cli.output import write_json
-
-        write_json(found.to_json())
-    elif not silent:
-        from ckptkit.report import difference
-        from ckptkit.report.terminal import Page
-
-        difference.show(found, Page(), everything=stat)
-    if html is not None and not silent:
-        tell(html)
-    return 1 if found.verdict == "different" else 0
+    return presenter.close(found, 1 if found.verdict == "different" else 0, everything=stat)

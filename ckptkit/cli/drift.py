@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ckptkit.cli.options import Engine, Html, Json, Quiet, no_stream, refuse_quiet_json
+from ckptkit.cli.options import Engine, Html, Json, Quiet, no_stream
+from ckptkit.cli.presenter import Presenter
 
 
 def drift(
@@ -24,30 +25,9 @@ def drift(
     Example: ckptkit drift runs/2024-05/
              ckptkit drift epoch-1.h5 epoch-5.h5 epoch-9.h5
     """
-    refuse_quiet_json(silent, json)
-    if html is not None:
-        from ckptkit.cli.html import check
+    presenter = Presenter(silent=silent, html=html, json=json)
+    from ckptkit.api import drift as api
 
-        check(html)
-    from ckptkit.cli.progress import progress
-    from ckptkit.drifting import drift as measure
-
-    with progress(enabled=not silent) as advance:
-        result = measure(paths, engine=engine, progress=advance)
-    if html is not None:
-        from ckptkit.cli.html import tell, write
-        from ckptkit.report.html import drift as page
-
-        write(html, page.document(result))
-    if json:
-        from ckptkit.cli.output import write_json
-
-        write_json(result.to_json())
-    elif not silent:
-        from ckptkit.report import drift as report
-        from ckptkit.report.terminal import Page
-
-        report.show(result, Page())
-    if html is not None and not silent:
-        tell(html)
-    return 0 if result.clean else 1
+    with presenter.progress() as advance:
+        result = api.drift(paths, engine=engine, progress=advance)
+    return presenter.close(result, 0 if result.clean else 1)

@@ -7,11 +7,12 @@ from typing import Annotated, Optional
 
 import typer
 
-from ckptkit.cli.help import Command
+from ckptkit.cli.help import Command, Group
 from ckptkit.cli.options import no_stream
 from ckptkit.errors import CkptkitError, NotFoundError, UnsupportedError
 
 git = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     suggest_commands=False,
     help="Let `git diff`, `git log -p` and `git difftool` speak of layers and variables.",
@@ -22,17 +23,17 @@ Everywhere = Annotated[bool, typer.Option("--global", help="For all your reposit
 
 @git.command(cls=Command)
 def install(everywhere: Everywhere = False) -> int:
-    """Set up the diff driver for files that end in .h5, .hdf5, .keras, .index, .safetensors or .npz.
+    """Set up the diff driver for files that end in .h5, .hdf5, .keras, .index, .safetensors, .pt, .pth, .bin or .npz.
 
     Writes git's configuration and a marked block of attributes, neither of which is committed.
 
     Example: ckptkit git install
     """
     from ckptkit import git as driver
-    from ckptkit.report.terminal import Page
+    from ckptkit.report.terminal import TerminalPage
 
     done = driver.install("global" if everywhere else "local")
-    page = Page()
+    page = TerminalPage()
     state = "set up" if done.changed else "set up already"
     page.paragraph(f"{state}: `git diff` shows checkpoints by layer and variable; it calls `{done.command}`")
     page.paragraph(f"attributes: {done.attributes}")
@@ -46,10 +47,10 @@ def uninstall(everywhere: Everywhere = False) -> int:
     Example: ckptkit git uninstall --global
     """
     from ckptkit import git as driver
-    from ckptkit.report.terminal import Page
+    from ckptkit.report.terminal import TerminalPage
 
     done = driver.uninstall("global" if everywhere else "local")
-    page = Page()
+    page = TerminalPage()
     page.paragraph(
         f"{'removed from' if done.changed else 'nothing to remove from'} git's configuration and {done.attributes}"
     )
@@ -99,10 +100,10 @@ def difftool(
     Example: git difftool -y -t ckptkit HEAD~1 -- '*.h5'
     """
     from ckptkit.report.page import Styled
-    from ckptkit.report.terminal import Page
+    from ckptkit.report.terminal import TerminalPage
 
     title = name or remote
-    page = Page()
+    page = TerminalPage()
     if _NO_FILE in (local, remote):
         page.line(Styled(title, "bold"), "  added" if local == _NO_FILE else "  deleted")
         return 1

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ckptkit.cli.options import Engine, Filter, Html, Json, Slots, no_stream
+from ckptkit.cli.presenter import Presenter
 
 
 def inspect(
@@ -30,39 +31,17 @@ def inspect(
 ) -> int:
     """Show the layers and variables that a checkpoint holds, and what looks wrong with it.
 
+    What is damaged is listed as far as it can be read; the exit code is 2 then.
+
     Example: ckptkit inspect model.weights.h5
              ckptkit inspect model.weights.h5 --stats --filter 'block_3/*'
              ckptkit inspect runs/ckpt-9000 --json
     """
-    if html is not None:
-        from ckptkit.cli.html import check
+    presenter = Presenter(html=html, json=json)
+    from ckptkit.api import inspect as api
 
-        check(html)
-    from ckptkit.api import inspection as api
-    from ckptkit.cli.progress import progress
-
-    with progress(enabled=stats or hash_) as advance:
+    with presenter.progress(enabled=stats or hash_) as advance:
         found = api.inspect(path, stats=stats, hashes=hash_, filter=filter_, engine=engine, progress=advance)
-    from ckptkit.report import inspection as report
-
-    if html is not None:
-        from ckptkit.cli.html import tell, write
-        from ckptkit.report.html import inspection as page
-
-        write(html, page.document(found, slots=slots))
-    if json:
-        from ckptkit.cli.output import write_json
-
-        write_json(report.to_json(found))
-    else:
-        from ckptkit.report.terminal import Page
-
-        report.show(found, Page(), slots=slots)
-    if html is not None:
-        tell(html)
-    if found.problems and (stats or hash_):
-        from ckptkit.errors import FormatError
-
-        name, problem = next(iter(found.problems.items()))
-        raise FormatError(problem, path=path, key=name)
+    presenter.close(found, slots=slots)
+    found.refuse_damaged()
     return 0

@@ -63,11 +63,31 @@ def no_stream(value: object) -> object:
     return value
 
 
-def refuse_quiet_json(quiet: bool, json: bool) -> None:
-    """Raise where nothing and JSON are asked for at once.
+def assumptions(given: list[str] | None) -> dict[str, str]:
+    """`KEY=VALUE`, each; a value may be empty.
 
     Raises:
-        UsageError: both are.
+        UsageError: one is no such thing, or a key stands twice.
     """
-    if quiet and json:
-        raise UsageError("one wants no output, the other wants JSON", key="--quiet and --json")
+    return _named(given, "--assume", "KEY=VALUE", "an assumption", empty=True)
+
+
+def named_pairs(given: list[str] | None) -> dict[str, str]:
+    """`TARGET=SOURCE`, each.
+
+    Raises:
+        UsageError: one is no such thing, or a target stands twice.
+    """
+    return _named(given, "--map", "TARGET=SOURCE", "a pair", empty=False)
+
+
+def _named(given: list[str] | None, option: str, form: str, what: str, *, empty: bool) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        if not name or not (value or (equals and empty)):
+            raise UsageError(f"not {what}", key=f"{option} {text}", expected=form)
+        if name in pairs:
+            raise UsageError("said twice", key=f"{option} {name}")
+        pairs[name] = value
+    return pairs

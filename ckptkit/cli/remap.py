@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import json as json_text
 import sys
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from ckptkit.cli.options import STREAM, Engine, Force, Html, Json, Quiet, Slots, no_stream, refuse_quiet_json
-from ckptkit.errors import UsageError
-from ckptkit.model import By
+from ckptkit.cli.options import (
+    STREAM,
+    Engine,
+    Force,
+    Html,
+    Json,
+    Quiet,
+    Slots,
+    assumptions,
+    named_pairs,
+    no_stream,
+)
+from ckptkit.cli.output import write_text
+from ckptkit.cli.presenter import Presenter
+from ckptkit.errors import RefusedError, UsageError
+from ckptkit.model import By, Depth
+
+if TYPE_CHECKING:
+    from ckptkit.api.proposal import Proposal
 
 # Headings of the help page.
 _PAIRING, _PLAN = "Pairing", "Plans"
@@ -37,9 +53,28 @@ def remap(
         Optional[list[str]],  # noqa: UP045
         typer.Option(
             metavar="REGEX=REPLACEMENT",
-            help="Rename SRC's layer paths first; repeatable, in order.",
+            help="Rename SRC's layers and variables first; repeatable, in order.",
             rich_help_panel=_PAIRING,
         ),
+    ] = None,
+    pairs: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--map",
+            metavar="TARGET=SOURCE",
+            help="Settle one pair of layers or variables by name; repeatable.",
+            rich_help_panel=_PAIRING,
+        ),
+    ] = None,
+    source_scope: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="SCOPE", help="Only what lies below this scope of SRC, without it.", rich_help_panel=_PAIRING
+        ),
+    ] = None,
+    target_scope: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="SCOPE", help="Only what lies below this scope of TEMPLATE.", rich_help_panel=_PAIRING),
     ] = None,
     fan_out: Annotated[
         bool,
@@ -69,7 +104,25 @@ def remap(
             "--allow-unexpected", help="Weights that TEMPLATE lacks are left behind.", rich_help_panel=_PAIRING
         ),
     ] = False,
+    allow_lossy: Annotated[
+        bool,
+        typer.Option(
+            "--allow-lossy", help="Casts may make numbers infinite or zero; they are counted.", rich_help_panel=_PAIRING
+        ),
+    ] = False,
     slots: Slots = False,
+    by_token: Annotated[
+        bool,
+        typer.Option(
+            "--by-token",
+            help="Rows of embeddings follow their tokens, where both sides hold vocabularies.",
+            rich_help_panel=_PAIRING,
+        ),
+    ] = False,
+    average: Annotated[
+        bool,
+        typer.Option("--average", help="Moving averages take the places of their variables.", rich_help_panel=_PAIRING),
+    ] = False,
     plan: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(metavar="FILE", help="Apply this plan instead of making one; - is stdin.", rich_help_panel=_PLAN),
@@ -82,6 +135,13 @@ def remap(
             rich_help_panel=_PLAN,
         ),
     ] = None,
+    fingerprint: Annotated[
+        Depth,
+        typer.Option(
+            help="How the plan knows its files again where they store no checksums: a few bytes of each tensor, or all.",
+            rich_help_panel=_PLAN,
+        ),
+    ] = "sample",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go where; write no checkpoint.")] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Run both models on the same inputs afterwards (see `verify`).")
@@ -91,91 +151,78 @@ def remap(
     silent: Quiet = False,
     html: Html = None,
     json: Json = False,
+    everything: Annotated[bool, typer.Option("--all", help="Show every step; no list is folded.")] = False,
 ) -> int:
     """Move the weights of SRC into the shape of TEMPLATE, and read back what was written.
 
     Refuses (exit code 2) when a weight is missing, left over or ambiguous, and says
-    which and what came near.
+    which, what came near, and which option would settle it.
 
     Example: ckptkit remap old.ckpt --like new.weights.h5 --dry-run
              ckptkit remap old.h5 --like new.h5 --rename '^tower=encoder' -o out.h5
+             ckptkit remap agent.ckpt --like q.weights.h5 --source-scope Online -o out.h5
              ckptkit remap old.h5 --like new.h5 --dry-run --plan-out plan.json
              ckptkit remap old.h5 --plan plan.json -o out.h5
+             ckptkit remap old.keras --like new.keras --by-token -o out.keras
     """
-    refuse_quiet_json(silent, json)
-    if html is not None:
-        from ckptkit.cli.html import check
-
-        check(html)
+    presenter = Presenter(silent=silent, html=html, json=json)
     if plan_out == STREAM and json:
         raise UsageError("both go to stdout", key="--plan-out - and --json")
-    from ckptkit.api import moving as api
-    from ckptkit.cli.progress import progress
+    from ckptkit.api import plan as making
+    from ckptkit.api.proposal import Proposal
 
     if output is None and not dry_run:
         raise UsageError("where to is not said", key="-o OUT", hint="Or look first with --dry-run.")
-    if plan == STREAM:
-        text = sys.stdin.buffer.read(api.LARGEST_PLAN + 1)
-        api.check_plan_size(len(text), "standard input")
-        proposal = api.parse_proposal(text, "standard input", source, like)
-    elif plan is not None:
-        proposal = api.read_plan(plan, source, like)
+    if (by_token or average) and plan is not None:
+        raise UsageError("a plan says already what goes where", key="--plan, and --by-token or --average")
+    if plan is not None:
+        proposal = _given(plan, source, like)
     elif like is None:
         raise UsageError("the wanted shape is not said", key="--like TEMPLATE")
     else:
-        proposal = api.plan(
-            source, like, by=by, rename=rename or (), fan_out=fan_out, assume=_pairs(assume or []),
-            allow_missing=allow_missing, allow_unexpected=allow_unexpected, slots=slots, engine=engine,
-        )  # fmt: skip
-    if plan_out is not None:
-        from ckptkit.cli.output import write_text
-
-        written = json_text.dumps(proposal.to_json(), indent=1) + "\n"
-        write_text(plan_out, written, force=force, inputs=[source, *filter(None, (like, plan))])
-    if dry_run or output is None:
-        result = api.Remapped(proposal.plan, None, api.moved(proposal.plan), len(proposal.plan.kept))
-    else:
-        with progress(enabled=not silent) as advance:
-            result = proposal.apply(output, force=force, engine=engine, progress=advance)
+        try:
+            proposal = making.plan(
+                source, like, by=by, rename=rename or (), pairs=named_pairs(pairs), source_scope=source_scope,
+                target_scope=target_scope, fan_out=fan_out, assume=assumptions(assume), allow_missing=allow_missing,
+                allow_unexpected=allow_unexpected, slots=slots, by_token=by_token, average=average, engine=engine,
+                fingerprints=fingerprint if plan_out is not None or json else None,
+            )  # fmt: skip
+        except RefusedError as refusal:
+            if refusal.plan is not None:
+                proposal = Proposal(refusal.plan)
+                _write_plan(plan_out, proposal, force=force, inputs=[source, like])
+                presenter.close(proposal.dry_run(), refusal=refusal)
+            raise
+    _write_plan(plan_out, proposal, force=force, inputs=[source, *filter(None, (like, plan))])
     proof = None
-    if verify and result.output is not None:
-        from ckptkit.api.proving import verify as prove
-        from ckptkit.cli.quiet import quiet
+    if dry_run or output is None:
+        result = proposal.dry_run()
+    else:
+        with presenter.progress() as advance:
+            result = proposal.apply(output, force=force, allow_lossy=allow_lossy, engine=engine, progress=advance)
+        if verify:
+            from ckptkit.api.verify import verify as prove
+            from ckptkit.cli.quiet import quiet
 
-        with quiet("loading TensorFlow and running both models", spinner=not silent):
-            proof = prove(source, result.output)
-    if html is not None:
-        from ckptkit.api.outlining import layers_of
-        from ckptkit.cli.html import tell, write
-        from ckptkit.report.html import remapping as page_of
-
-        layers = layers_of(result.plan.source), layers_of(result.plan.target)
-        write(html, page_of.document(result, layers))
-    if json:
-        from ckptkit.cli.output import write_json
-
-        write_json({**result.to_json(), **({"verify": proof.to_json()} if proof else {})})
-    elif not silent and plan_out != STREAM:
-        from ckptkit.report import remapping
-        from ckptkit.report.terminal import Page
-
-        page = Page()
-        remapping.show(result, page)
-        if proof is not None:
-            from ckptkit.report import verification
-
-            page.line()
-            verification.show(proof, page)
-    if html is not None and not silent:
-        tell(html)
+            with quiet("loading TensorFlow and running both models", spinner=not silent):
+                proof = prove(source, output)
+    presenter.close(result, proof=proof, page=plan_out != STREAM, everything=everything)
+    proposal.check()
     return 0 if proof is None or proof.passed else 1
 
 
-def _pairs(assumptions: list[str]) -> dict[str, str]:
-    pairs = {}
-    for assumption in assumptions:
-        key, equals, value = assumption.partition("=")
-        if not equals or not key:
-            raise UsageError("not an assumption", key=f"--assume {assumption}", expected="KEY=VALUE")
-        pairs[key] = value
-    return pairs
+def _given(plan: str, source: str, like: str | None) -> Proposal:
+    """The plan in a file, or on standard input."""
+    from ckptkit.api.read_plan import LARGEST_PLAN, check_plan_size, parse_proposal, read_plan
+
+    if plan != STREAM:
+        return read_plan(plan, source, like)
+    text = sys.stdin.buffer.read(LARGEST_PLAN + 1)
+    check_plan_size(len(text), "standard input")
+    return parse_proposal(text, "standard input", source, like)
+
+
+def _write_plan(path: str | None, proposal: Proposal, *, force: bool, inputs: list[str]) -> None:
+    if path is not None:
+        text = json_text.dumps(proposal.to_json(), indent=1)
+        write_text(path, f"{text}\n", force=force, inputs=inputs)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import Annotated, Literal, Optional
 
 import typer
 
-from ckptkit.cli.options import Atol, Debug, Html, Json, Quiet, Rtol, no_stream, refuse_quiet_json
+from ckptkit.cli.options import Atol, Debug, Html, Json, Quiet, Rtol, no_stream
+from ckptkit.cli.presenter import Presenter
+
+Loading = Literal["native", "match"]
 
 # Headings of the help page.
 _MODELS, _INPUTS, _DEVICES = "Models", "Inputs", "Devices"
@@ -31,6 +34,12 @@ def verify(
         Optional[str],  # noqa: UP045
         typer.Option(metavar="REF", help="The same for DST.", rich_help_panel=_MODELS),
     ] = None,
+    src_load: Annotated[
+        Loading, typer.Option(help="How SRC gets into the model of --src-model.", rich_help_panel=_MODELS)
+    ] = "native",
+    dst_load: Annotated[
+        Loading, typer.Option(help="The same for DST; match: by ckptkit's own matching.", rich_help_panel=_MODELS)
+    ] = "native",
     inputs: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
@@ -39,6 +48,27 @@ def verify(
             callback=no_stream,
             rich_help_panel=_INPUTS,
         ),
+    ] = None,
+    input_shape: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--input-shape",
+            metavar="4,28,28,1[:DTYPE]",
+            help="Shape of a made-up input; one option for each.",
+            rich_help_panel=_INPUTS,
+        ),
+    ] = None,
+    src_layout: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="NCHW",
+            help="How images lie on SRC's side where it is not as on DST's.",
+            rich_help_panel=_INPUTS,
+        ),
+    ] = None,
+    dst_layout: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="NCHW", help="The same for DST.", rich_help_panel=_INPUTS),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of made-up inputs.", rich_help_panel=_INPUTS)] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Rows of a made-up batch.", rich_help_panel=_INPUTS)] = 8,
@@ -66,6 +96,7 @@ def verify(
     atol: Atol = None,
     rtol: Rtol = None,
     layers: Annotated[bool, typer.Option("--layers", help="Say at which layer they part, and why.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 also where weights are untested.")] = False,
     silent: Quiet = False,
     html: Html = None,
     json: Json = False,
@@ -73,25 +104,24 @@ def verify(
 ) -> int:
     """Run two models on the same inputs and say whether they compute the same; exit code 1 when they do not.
 
+    Weights whose change moves no output are compared by value, and named where they are not equal.
+
     Example: ckptkit verify single.keras double.keras --emulate-tpu
              ckptkit verify a.ckpt b.keras --src-output logits --layers
              ckptkit verify a.ckpt b.h5 --src-model old.py:net --dst-model new.py:net
     """
-    refuse_quiet_json(silent, json)
-    if html is not None:
-        from ckptkit.cli.html import check
-
-        check(html)
-    from ckptkit.api import proving as api
+    presenter = Presenter(silent=silent, html=html, json=json)
+    from ckptkit.api import verify as api
     from ckptkit.cli.quiet import quiet
 
-    with quiet("loading TensorFlow and running both models", enabled=not debug, spinner=not silent):
+    with quiet("loading the frameworks and running both models", enabled=not debug, spinner=not silent):
         result = api.verify(
             source,
             destination,
             src_model=src_model,
             dst_model=dst_model,
             inputs=inputs,
+            input_shapes=input_shape,
             seed=seed,
             batch=batch,
             device=device,
@@ -102,21 +132,9 @@ def verify(
             atol=atol,
             rtol=rtol,
             layers=layers,
+            src_load=src_load,
+            dst_load=dst_load,
+            src_layout=src_layout,
+            dst_layout=dst_layout,
         )
-    if html is not None:
-        from ckptkit.cli.html import tell, write
-        from ckptkit.report.html import verification as page
-
-        write(html, page.document(result))
-    if json:
-        from ckptkit.cli.output import write_json
-
-        write_json(result.to_json())
-    elif not silent:
-        from ckptkit.report import verification
-        from ckptkit.report.terminal import Page
-
-        verification.show(result, Page())
-    if html is not None and not silent:
-        tell(html)
-    return 0 if result.passed else 1
+    return presenter.close(result, 0 if result.complete or (result.passed and not strict) else 1)

@@ -1,13 +1,12 @@
 """Streaming numeric comparison, description and fingerprinting of tensors, in bounded memory."""
 
-from ckptkit.compare.description import Examination, TensorStatistics, examine
+from ckptkit.compare.description import Examination, examine
 from ckptkit.compare.fingerprint import fingerprint
 from ckptkit.compare.ranges import (
     Compared,
     Examined,
     Printed,
     Range,
-    Tensor,
     compare_range,
     cut,
     examine_range,
@@ -16,14 +15,25 @@ from ckptkit.compare.ranges import (
     join_examined,
     join_printed,
 )
+from ckptkit.compare.small import SMALL_ELEMENTS
 from ckptkit.compare.statistics import Statistics
-from ckptkit.compare.streaming import Comparison, Status, compare_arrays, compare_streams, compare_tensors
+from ckptkit.compare.streaming import (
+    Comparison,
+    Status,
+    Tensor,
+    compare_arrays,
+    compare_many,
+    compare_streams,
+    compare_tensors,
+)
+from ckptkit.compare.tally import TensorStatistics
 from ckptkit.compare.tolerance import Tolerance
 from ckptkit.compare.transform import BLOCK_COUNTS, Transform, establish
 from ckptkit.compare.workspace import Workspace
 
 __all__ = [
     "BLOCK_COUNTS",
+    "SMALL_ELEMENTS",
     "Compared",
     "Comparison",
     "Examination",
@@ -38,6 +48,7 @@ __all__ = [
     "Transform",
     "Workspace",
     "compare_arrays",
+    "compare_many",
     "compare_range",
     "compare_streams",
     "compare_tensors",

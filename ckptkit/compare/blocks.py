@@ -1,4 +1,4 @@
-"""The arithmetic on one block of elements: from two arrays to `Statistics`."""
+"""The arithmetic on one piece of a block: from two arrays to sums and extremes."""
 
 from __future__ import annotations
 
@@ -8,98 +8,98 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ckptkit.compare import exact
+from ckptkit.compare import exact, singles
+from ckptkit.compare.small import SMALL_ELEMENTS, many_statistics
 from ckptkit.compare.statistics import Statistics
+from ckptkit.compare.sums import LONG, dot, total
 from ckptkit.compare.tolerance import Tolerance
 
 if TYPE_CHECKING:
+    from ckptkit.compare.running import Running
     from ckptkit.compare.workspace import Workspace
 
-# Elements of one dot product. BLAS would put threads of its own on longer ones, beside those that work here already
-# (OpenBLAS does beyond 10,000), and accumulate more rounding.
-_ROW_ELEMENTS = 8192
+_SINGLE = np.dtype(np.float32)
 
 # Scaling by a power of two is exact; squares of scaled float64 values cannot overflow, nor can sums of a block of them.
 _SCALE_BITS = 540
 _LARGEST = float(np.finfo(np.float64).max)
 
 
-def compare_block(a: np.ndarray, b: np.ndarray, first: int, tolerance: Tolerance, work: Workspace) -> Statistics:
-    """Statistics of two blocks of elements whose bits are not all equal.
+def compare_piece(
+    a: np.ndarray, b: np.ndarray, first: int, tolerance: Tolerance, work: Workspace, seen: Running
+) -> None:
+    """Take two pieces of elements whose bits are not all equal into `seen`.
 
     Args:
-        a: values `[n]`, n at most `BLOCK_ELEMENTS`, of any dtype that has numbers.
+        a: values `[n]`, n at most `PIECE_ELEMENTS`, of any dtype that has numbers.
         b: the reference, likewise.
         first: flat index of the first element in its tensor.
         tolerance: what counts as mismatched.
         work: temporaries.
+        seen: what came before.
     """
-    if _wide(a.dtype) or _wide(b.dtype):
-        return _careful_block(a, b, first, tolerance)
     n = len(a)
-    x, y, z, mask = work.x[:n], work.y[:n], work.z[:n], work.mask[:n]
-    np.copyto(x, a, casting="unsafe")
-    np.copyto(y, b, casting="unsafe")
-    square_a = _dot(x, x)
-    square_b = _dot(y, y)
-    if not (math.isfinite(square_a) and math.isfinite(square_b)):  # an element is not finite, or a square overflows
-        return _careful_block(a, b, first, tolerance)
-    product = _dot(x, y)
+    if n <= SMALL_ELEMENTS and small_dtype(a.dtype) and small_dtype(b.dtype):
+        (found,) = many_statistics(a, b, (n,), tolerance)
+        if found is not None:
+            seen.add(replace(found, max_at=first + found.max_at) if first and found.max_abs else found)
+            return
+    x, y = work.x[:n], work.y[:n]
+    wide = _wide(a.dtype) or _wide(b.dtype)
+    if not wide:
+        np.copyto(x, a, casting="unsafe")
+        np.copyto(y, b, casting="unsafe")
+        square_a, square_b, product = dot(x, x), dot(y, y), dot(x, y)
+    if wide or not math.isfinite(square_a + square_b):  # an element is not finite, or a square overflows
+        seen.add(_careful_block(a, b, first, tolerance))
+        return
     distance = np.abs(np.subtract(x, y, out=x), out=x)
-    at = int(distance.argmax())
-    max_abs = float(distance[at])
-    sum_abs = float(np.add.reduce(distance))
-    sum_square = _dot(distance, distance)
-    reference = np.abs(y, out=y)
-    mismatched = 0
+    max_abs = float(np.maximum.reduce(distance))
+    if max_abs > seen.max_abs:
+        seen.reach(max_abs, first + int(distance.argmax()))
+    squares = square_a + square_b
+    # |a - b|**2 = a**2 + b**2 - 2ab loses no more than two bits where the product is this small or negative.
+    sum_square = squares - 2 * product if n >= LONG and 4 * product <= squares else dot(distance, distance)
+    seen.same = False
+    seen.add_sums(n, (total(distance), sum_square, square_a, square_b, product))
+    if not max_abs:  # 0.0 against -0.0
+        return
+    if a.dtype == b.dtype == _SINGLE and not tolerance.atol:
+        ratios = singles.beyond(a, b, distance, tolerance.rtol, seen.max_rel, work)
+        if ratios is not None:
+            seen.mismatched += ratios[0]
+            seen.max_rel = ratios[1]
+            return
+    reference, z = np.abs(y, out=y), work.z[:n]
     if max_abs > tolerance.atol:
         bound = np.multiply(reference, tolerance.rtol, out=z)
         if tolerance.atol:
             np.add(bound, tolerance.atol, out=bound)
-        mismatched = int(np.count_nonzero(np.greater(distance, bound, out=mask)))
-    return Statistics(
-        count=n,
-        identical=False,
-        mismatched=mismatched,
-        finite=n,
-        max_abs=max_abs,
-        max_at=first + at if max_abs else -1,
-        max_rel=_largest_ratio(distance, reference, z),
-        sum_abs=exact.from_float(sum_abs),
-        sum_square=exact.from_float(sum_square),
-        square_a=exact.from_float(square_a),
-        square_b=exact.from_float(square_b),
-        product=exact.from_float(product),
-    )
+        seen.mismatched += int(np.count_nonzero(np.greater(distance, bound, out=work.mask[:n])))
+    seen.max_rel = max(seen.max_rel, _largest_ratio(distance, reference, z))
 
 
-def equal_block(a: np.ndarray, work: Workspace) -> Statistics:
-    """Statistics of a block against itself; what `compare_block` would give, with `identical` set."""
+def equal_piece(a: np.ndarray, work: Workspace, seen: Running) -> None:
+    """Take a piece that is the same on both sides into `seen`."""
     n = len(a)
-    if _wide(a.dtype):
-        return _careful_equal_block(a)
-    x = work.x[:n]
-    np.copyto(x, a, casting="unsafe")
-    total = _dot(x, x)
-    if not math.isfinite(total):
-        return _careful_equal_block(a)
-    square = exact.from_float(total)
-    return Statistics(count=n, finite=n, square_a=square, square_b=square, product=square)
+    if not _wide(a.dtype):
+        x = work.x[:n]
+        np.copyto(x, a, casting="unsafe")
+        square = dot(x, x)
+        if math.isfinite(square):
+            seen.add_sums(n, (0.0, 0.0, square, square, square))
+            return
+    seen.add(replace(_careful_block(a, a, 0, Tolerance()), identical=True))
+
+
+def small_dtype(dtype: np.dtype) -> bool:
+    """Whether small tensors of `dtype` are compared many at a time."""
+    return dtype.kind in "fV" or (dtype.itemsize < 8 and dtype.kind in "biu")
 
 
 def _wide(dtype: np.dtype) -> bool:
     """Whether float64 does not hold every value of `dtype`, or one number is not enough."""
     return dtype.kind == "c" or (dtype.kind in "iu" and dtype.itemsize == 8)
-
-
-def _dot(x: np.ndarray, y: np.ndarray) -> float:
-    """Sum of `x * y` for float64 `[n]`, row by row of BLAS's dot product."""
-    whole = len(x) // _ROW_ELEMENTS * _ROW_ELEMENTS
-    total = float(np.dot(x[whole:], y[whole:]))
-    if whole:
-        rows = np.matmul(x[:whole].reshape(-1, 1, _ROW_ELEMENTS), y[:whole].reshape(-1, _ROW_ELEMENTS, 1))
-        total += float(np.add.reduce(rows, axis=None))
-    return total
 
 
 def _largest_ratio(distance: np.ndarray, reference: np.ndarray, out: np.ndarray) -> float:
@@ -108,10 +108,6 @@ def _largest_ratio(distance: np.ndarray, reference: np.ndarray, out: np.ndarray)
         return largest
     apart_from_zero = reference != 0  # 0/0 gave NaN, or x/0 an infinity, or a denormal reference an overflow
     return min(float(out[apart_from_zero].max(initial=0.0)), _LARGEST)
-
-
-def _careful_equal_block(a: np.ndarray) -> Statistics:
-    return replace(_careful_block(a, a, 0, Tolerance()), identical=True)
 
 
 def _careful_block(a: np.ndarray, b: np.ndarray, first: int, tolerance: Tolerance) -> Statistics:
@@ -178,8 +174,8 @@ def _sum_of_products(x: np.ndarray, y: np.ndarray) -> int:
     """Sum of `x * conj(y)`, real part, in units of 2**-1074; scaled down first where it overflows."""
     if x.dtype.kind == "c":
         return _sum_of_products(x.real, y.real) + _sum_of_products(x.imag, y.imag)
-    total = _dot(x, y)
-    if math.isfinite(total):
-        return exact.from_float(total)
+    found = dot(x, y)
+    if math.isfinite(found):
+        return exact.from_float(found)
     down = 2.0**-_SCALE_BITS
-    return exact.from_float(_dot(x * down, y * down)) << 2 * _SCALE_BITS
+    return exact.from_float(dot(x * down, y * down)) << 2 * _SCALE_BITS

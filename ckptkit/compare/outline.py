@@ -11,7 +11,7 @@ import numpy as np
 from ckptkit import dtypes
 from ckptkit.compare.histogram import Histogram
 from ckptkit.compare.streaming import whole_elements
-from ckptkit.compare.workspace import BLOCK_ELEMENTS, Workspace
+from ckptkit.compare.workspace import PIECE_ELEMENTS, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,17 +62,18 @@ def outline(
     dtype = dtypes.numpy_dtype(spec.dtype)
     histogram = Histogram(BINS)
     minimum, maximum, apart = math.inf, -math.inf, 0
+    work = work or Workspace()
     with np.errstate(all="ignore"):
-        for piece in whole_elements(source.stream(spec.name, (work or Workspace()).raw_a), dtype.itemsize):
+        for piece in whole_elements(source.stream(spec.name, work.raw_a), dtype.itemsize):
             values = np.frombuffer(piece, dtype)
-            for start in range(0, len(values), BLOCK_ELEMENTS):
-                block = values[start : start + BLOCK_ELEMENTS]
+            for start in range(0, len(values), PIECE_ELEMENTS):
+                block = values[start : start + PIECE_ELEMENTS]
                 numbers = np.abs(block).astype(np.float64) if dtype.kind == "c" else block.astype(np.float64)
                 finite = numbers[np.isfinite(numbers)]
                 apart += len(numbers) - len(finite)
                 if len(finite):
                     minimum, maximum = min(minimum, float(finite.min())), max(maximum, float(finite.max()))
-                    histogram.add(finite, minimum, maximum)
+                    histogram.add(finite, minimum, maximum, work)
             if progress is not None:
                 progress(len(piece))
     if minimum > maximum:

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ckptkit import dtypes
-from ckptkit.compare.description import Examination, Tally, tally_pieces
+from ckptkit.compare.description import Examination
 from ckptkit.compare.fingerprint import Prints, print_pieces
 from ckptkit.compare.statistics import Statistics
-from ckptkit.compare.streaming import Comparison, comparison_of, stream_statistics
+from ckptkit.compare.streaming import Comparison, Tensor, comparison_of, stream_statistics
+from ckptkit.compare.tally import Tally, tally_pieces
 from ckptkit.compare.tolerance import Tolerance
-from ckptkit.compare.workspace import BLOCK_ELEMENTS, Workspace
+from ckptkit.compare.workspace import BLOCK_ELEMENTS, READ_ELEMENTS, Workspace
 from ckptkit.errors import FormatError
-from ckptkit.model import CHUNK_BYTES, Fingerprint, TensorSource, TensorSpec
+from ckptkit.model import Fingerprint
 from ckptkit.model.ranges import RangedSource, Sum, ranged
 
 
@@ -27,13 +28,6 @@ class Range(NamedTuple):
 
     start: int
     stop: int
-
-
-class Tensor(NamedTuple):
-    """A tensor and where its bytes are; the name in `spec` is the source's own key."""
-
-    source: TensorSource
-    spec: TensorSpec
 
 
 def cut(tensors: Sequence[Tensor], grain: int) -> list[Range]:
@@ -67,9 +61,8 @@ def compare_range(
 ) -> Compared:
     """As `compare_tensors`, for a range that `cut` gave for both tensors."""
     sums: tuple[list[Sum], list[Sum]] = ([], [])
-    step = CHUNK_BYTES // max(dtypes.itemsize(a.spec.dtype), dtypes.itemsize(b.spec.dtype))
     streams = [
-        _pieces(tensor, part, buffer[: step * dtypes.itemsize(tensor.spec.dtype)], found)
+        _pieces(tensor, part, buffer[: READ_ELEMENTS * dtypes.itemsize(tensor.spec.dtype)], found)
         for tensor, buffer, found in ((a, work.raw_a, sums[0]), (b, work.raw_b, sums[1]))
     ]
     found = stream_statistics(
@@ -108,7 +101,8 @@ def examine_range(
     """The values of a range that `cut` gave, measured."""
     sums: list[Sum] = []
     tally = Tally()
-    tally_pieces(tally, _pieces(tensor, part, work.raw_a, sums), tensor.spec.dtype, progress)
+    buffer = work.raw_a[: READ_ELEMENTS * dtypes.itemsize(tensor.spec.dtype)]
+    tally_pieces(tally, _pieces(tensor, part, buffer, sums), tensor.spec.dtype, work, progress)
     return Examined(tally, sums)
 
 

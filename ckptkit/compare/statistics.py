@@ -13,7 +13,7 @@ class Statistics:
 
     Two of them for different ranges of one tensor add up (`+`) to that of both, exactly and in any order: counts and
     extremes are what they are, and sums are integers (see `ckptkit.compare.exact`). What rounding there is happens in
-    a block of at most `BLOCK_ELEMENTS`, which is summed in float64: a sum's error stays below 2**-40 times the sum of
+    a piece of at most `PIECE_ELEMENTS`, which is summed in float64: a sum's error stays below 2**-40 times the sum of
     absolute values, and is a thousandth of that as a rule.
 
     Differences and sums are over the elements that are finite on both sides; the others are counted. A difference
@@ -56,6 +56,8 @@ class Statistics:
     product: int = 0
 
     def __add__(self, other: Statistics) -> Statistics:
+        if not other.count or not self.count:  # the sum of nothing
+            return other if other.count else self
         larger = self if _rank(self) >= _rank(other) else other
         return Statistics(
             count=self.count + other.count,
@@ -99,7 +101,7 @@ class Statistics:
         """
         if not self.sum_square:
             return 0.0
-        return exact.ratio_to_roots(self.sum_square, self.sum_square, self.square_b)
+        return exact.root_ratio(self.sum_square, self.square_b) if self.square_b else None
 
 
 def _rank(statistics: Statistics) -> tuple[float, int]:

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from ckptkit import dtypes
-from ckptkit.compare.blocks import compare_block, equal_block
+from ckptkit.compare.blocks import compare_piece, equal_piece, small_dtype
+from ckptkit.compare.running import Running
+from ckptkit.compare.small import SMALL_ELEMENTS, many_statistics
 from ckptkit.compare.statistics import Statistics
-from ckptkit.compare.workspace import BLOCK_ELEMENTS, Workspace
+from ckptkit.compare.workspace import PIECE_ELEMENTS, READ_ELEMENTS, Workspace
 from ckptkit.errors import FormatError
-from ckptkit.model import CHUNK_BYTES, TensorSource, TensorSpec
+from ckptkit.model import TensorSource, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from ckptkit.compare.tolerance import Tolerance
 
-_EARLY = 256  # words of up to 8 bytes
+_EARLY = 64
+"""Elements that are looked at first."""
+
+_WORDS = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 
 Status = Literal["identical", "within", "different", "shape", "dtype"]
+
+
+class Tensor(NamedTuple):
+    """A tensor and where its bytes are; the name in `spec` is the source's own key."""
+
+    source: TensorSource
+    spec: TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +85,65 @@ def compare_tensors(
         return Comparison(_status(found) if spec_a.dtype == spec_b.dtype else "dtype", found)
     work = work or Workspace()
     sizes = dtypes.itemsize(spec_a.dtype), dtypes.itemsize(spec_b.dtype)
-    step = CHUNK_BYTES // max(sizes)
+    step = READ_ELEMENTS
     stream_a = source_a.stream(spec_a.name, work.raw_a[: step * sizes[0]])
     stream_b = source_b.stream(spec_b.name, work.raw_b[: step * sizes[1]])
     return compare_streams(stream_a, spec_a, stream_b, spec_b, tolerance, work, progress)
+
+
+def compare_many(
+    pairs: Sequence[tuple[Tensor, Tensor]],
+    tolerance: Tolerance,
+    work: Workspace,
+    progress: Callable[[int], None] | None = None,
+) -> list[Comparison]:
+    """As `compare_tensors`, for many tensors and their references: small ones of one dtype together.
+
+    What is together for one pair of dtypes is at most `BLOCK_ELEMENTS` elements, which the caller sees to.
+    """
+    found: dict[int, Comparison] = {}
+    together: dict[tuple[str, str], list[int]] = {}
+    for number, (one, other) in enumerate(pairs):
+        dtypes_of = one.spec.dtype, other.spec.dtype
+        if one.spec.shape == other.spec.shape and _together(*dtypes_of) and 0 < one.spec.size <= SMALL_ELEMENTS:
+            together.setdefault(dtypes_of, []).append(number)
+        else:
+            found[number] = compare_tensors(*one, *other, tolerance, work, progress)
+    for numbers in together.values():
+        chosen = [pairs[number] for number in numbers]
+        for number, (one, other), statistics in zip(numbers, chosen, _small(chosen, tolerance, work), strict=True):
+            found[number] = comparison_of(statistics, one.spec, other.spec)
+        if progress is not None:
+            progress(sum([one.spec.nbytes + other.spec.nbytes for one, other in chosen]))
+    return [found[number] for number in range(len(pairs))]
+
+
+def _small(pairs: Sequence[tuple[Tensor, Tensor]], tolerance: Tolerance, work: Workspace) -> Iterator[Statistics]:
+    """Statistics of small tensors of one dtype and of their references."""
+    raw_a = [b"".join(map(bytes, source.stream(spec.name, work.raw_a))) for (source, spec), _ in pairs]
+    raw_b = [b"".join(map(bytes, source.stream(spec.name, work.raw_b))) for _, (source, spec) in pairs]
+    a = np.frombuffer(b"".join(raw_a), dtypes.numpy_dtype(pairs[0][0].spec.dtype))
+    b = np.frombuffer(b"".join(raw_b), dtypes.numpy_dtype(pairs[0][1].spec.dtype))
+    sizes = [reference.spec.size for _, reference in pairs]
+    same_dtype = pairs[0][0].spec.dtype == pairs[0][1].spec.dtype
+    at = 0
+    with np.errstate(all="ignore"):
+        measured = many_statistics(a, b, sizes, tolerance)
+        for size, one, other, statistics in zip(sizes, raw_a, raw_b, measured, strict=True):
+            if statistics is None or (same_dtype and one == other):
+                seen = Running()
+                _take(a[at : at + size], b[at : at + size], 0, same_dtype, tolerance, work, seen)
+                yield seen.statistics()
+            else:
+                yield statistics
+            at += size
+
+
+@functools.cache
+def _together(dtype_a: str, dtype_b: str) -> bool:
+    return "string" not in (dtype_a, dtype_b) and all(
+        small_dtype(dtypes.numpy_dtype(dtype)) for dtype in (dtype_a, dtype_b)
+    )
 
 
 def compare_streams(
@@ -106,20 +174,18 @@ def stream_statistics(
     """Statistics of `count` elements of two tensors, from element `first` on, which the streams give."""
     dtype_a, dtype_b = dtypes.numpy_dtype(spec_a.dtype), dtypes.numpy_dtype(spec_b.dtype)
     same_dtype = spec_a.dtype == spec_b.dtype
-    found = Statistics()
+    seen = Running()
     done = 0
     with np.errstate(all="ignore"):
         for piece_a, piece_b in aligned(stream_a, dtype_a.itemsize, stream_b, dtype_b.itemsize):
             a, b = np.frombuffer(piece_a, dtype_a), np.frombuffer(piece_b, dtype_b)
-            for start in range(0, len(a), BLOCK_ELEMENTS):
-                part = slice(start, start + BLOCK_ELEMENTS)
-                found += _block(a[part], b[part], first + done + start, same_dtype, tolerance, work)
+            _take(a, b, first + done, same_dtype, tolerance, work, seen)
             done += len(a)
             if progress is not None:
                 progress(len(piece_a) + len(piece_b))
     if done != count:  # a source that keeps its word never comes here
         raise FormatError("fewer elements than declared", key=spec_b.name, expected=count, found=done)
-    return found
+    return seen.statistics()
 
 
 def comparison_of(found: Statistics, spec_a: TensorSpec, spec_b: TensorSpec) -> Comparison:
@@ -134,11 +200,10 @@ def compare_arrays(a: np.ndarray, b: np.ndarray, tolerance: Tolerance) -> Compar
     same_dtype = a.dtype == b.dtype
     flat_a, flat_b = np.ascontiguousarray(a).reshape(-1), np.ascontiguousarray(b).reshape(-1)
     work = Workspace()
-    found = Statistics()
+    seen = Running()
     with np.errstate(all="ignore"):
-        for first in range(0, flat_a.size, BLOCK_ELEMENTS):
-            part = slice(first, first + BLOCK_ELEMENTS)
-            found += _block(flat_a[part], flat_b[part], first, same_dtype, tolerance, work)
+        _take(flat_a, flat_b, 0, same_dtype, tolerance, work, seen)
+    found = seen.statistics()
     return Comparison(_status(found) if same_dtype else "dtype", found)
 
 
@@ -159,12 +224,16 @@ def _compare_strings(
     return Statistics(count=len(a), identical=not unequal, mismatched=unequal)
 
 
-def _block(
-    a: np.ndarray, b: np.ndarray, first: int, same_dtype: bool, tolerance: Tolerance, work: Workspace
-) -> Statistics:
-    if same_dtype and equal_bits(a, b, work.mask):
-        return equal_block(b, work)
-    return compare_block(a, b, first, tolerance, work)
+def _take(
+    a: np.ndarray, b: np.ndarray, first: int, same_dtype: bool, tolerance: Tolerance, work: Workspace, seen: Running
+) -> None:
+    """Take what lies from element `first` of two tensors on into `seen`, in pieces of the grid."""
+    for start in range(0, len(a), PIECE_ELEMENTS):
+        one, other = a[start : start + PIECE_ELEMENTS], b[start : start + PIECE_ELEMENTS]
+        if same_dtype and equal_bits(one, other, work.mask):
+            equal_piece(other, work, seen)
+        else:
+            compare_piece(one, other, first + start, tolerance, work, seen)
 
 
 def equal_bits(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> bool:
@@ -175,10 +244,12 @@ def equal_bits(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> bool:
         b: the other.
         mask: room for a bool for each element, and for two where they have 16 bytes.
     """
-    word = f"u{math.gcd(a.nbytes, 8)}"
-    x, y = a.view(word), b.view(word)
     # What differs does so early, as a rule, and is then not gone through twice.
-    return np.array_equal(x[:_EARLY], y[:_EARLY]) and bool(np.equal(x, y, out=mask[: len(x)]).all())
+    if a[:_EARLY].tobytes() != b[:_EARLY].tobytes():
+        return False
+    word = _WORDS[math.gcd(a.nbytes, 8)]
+    x, y = a.view(word), b.view(word)
+    return bool(np.equal(x, y, out=mask[: len(x)]).all())
 
 
 def whole_elements(stream: Iterator[memoryview], itemsize: int) -> Iterator[memoryview]:

@@ -11,8 +11,11 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# Gate blocks that recurrent kernels hold side by side: GRU has 3, LSTM 4, CuDNN's joined biases up to 8.
-BLOCK_COUNTS = (2, 3, 4, 6, 8)
+# Blocks that kernels hold side by side: a GRU has 3 gates, an LSTM 4, CuDNN's joined biases up to 8; attention has heads.
+BLOCK_COUNTS = (2, 3, 4, 6, 8, 12, 16)
+
+# Kernels of fewer axes have no spatial ones, which are what implementations of convolutions turn round.
+_FEWEST_FLIPPED = 3
 
 # Axes beyond which the permutations are too many to try; no known kernel has more than five.
 _MOST_AXES = 6
@@ -22,7 +25,7 @@ _MOST_AXES = 6
 class Transform:
     """Steps that turn the parts of a, in this order, into b.
 
-    They are taken in the order of the attributes: join, transpose, permute blocks, reshape.
+    They are taken in the order of the attributes: join, transpose, permute blocks, flip, reshape.
 
     Attributes:
         shape: of the result.
@@ -30,6 +33,7 @@ class Transform:
         parts: numbers of the given parts in the order in which they are joined.
         permutation: of the axes, as `numpy.transpose` takes it; None where they stay.
         blocks: (axis, order): the axis is cut into `len(order)` equal blocks; block i of the result is `order[i]`.
+        flips: axes along which the elements are in the reverse order.
     """
 
     shape: tuple[int, ...]
@@ -37,6 +41,7 @@ class Transform:
     parts: tuple[int, ...] = (0,)
     permutation: tuple[int, ...] | None = None
     blocks: tuple[int, tuple[int, ...]] | None = None
+    flips: tuple[int, ...] = ()
 
     def apply(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """The result of the steps on `arrays`."""
@@ -47,10 +52,15 @@ class Transform:
         if self.blocks is not None:
             axis, order = self.blocks
             value = np.take(_cut(value, axis, len(order)), order, axis=axis).reshape(value.shape)
-        return value.reshape(self.shape)
+        return np.flip(value, self.flips).reshape(self.shape)
 
-    def describe(self, shapes: Sequence[tuple[int, ...]]) -> str:
-        """The steps in words, for parts of `shapes`; `equal` where there is none."""
+    def describe(self, shapes: Sequence[tuple[int, ...]], *, gates: bool = False) -> str:
+        """The steps in words, for parts of `shapes`; `equal` where there is none.
+
+        Args:
+            shapes: of the parts.
+            gates: whether the blocks of the last axis are known to be gates.
+        """
         words = []
         shape = shapes[self.parts[0]]
         if self.joined is not None:
@@ -63,7 +73,10 @@ class Transform:
             shape = tuple(shape[axis] for axis in self.permutation)
         if self.blocks is not None:
             axis, numbers = self.blocks
-            words.append(f"{len(numbers)} blocks of axis {axis} in the order {_listed(numbers)}")
+            what = "gates" if gates and axis == len(shape) - 1 else f"{len(numbers)} blocks of axis {axis}"
+            words.append(f"{what} in the order {_listed(numbers)}")
+        if self.flips:
+            words.append(f"flipped along ax{'e' if len(self.flips) > 1 else 'i'}s {_listed(self.flips)}")
         if shape != self.shape:
             squeezed = [size for size in shape if size != 1] == [size for size in self.shape if size != 1]
             words.append("axes of size 1 " + ("dropped" if len(shape) > len(self.shape) else "added"))
@@ -76,7 +89,8 @@ def establish(parts: np.ndarray | Sequence[np.ndarray], whole: np.ndarray) -> Tr
     """The simplest transform that makes `whole` out of `parts`, bit for bit, or None when none of the known ones does.
 
     Tried in this order: equal, reshaped (axes of size 1 among that), transposed, gate blocks permuted along one axis,
-    transposed and permuted; several parts are joined along every axis and in every order first.
+    transposed and permuted, flipped or transposed and flipped (from three axes on); several parts are joined along every
+    axis and in every order first.
 
     Args:
         parts: one array, or up to four that were joined.
@@ -88,8 +102,8 @@ def establish(parts: np.ndarray | Sequence[np.ndarray], whole: np.ndarray) -> Tr
     if sum(array.size for array in arrays) != whole.size or len({array.dtype for array in (*arrays, whole)}) != 1:
         return None
     for joined, order, value in _joins(arrays):
-        for permutation, blocks in _arrangements(value, whole):
-            transform = Transform(whole.shape, joined, order, permutation, blocks)
+        for permutation, blocks, flips in _arrangements(value, whole):
+            transform = Transform(whole.shape, joined, order, permutation, blocks, flips)
             if np.array_equal(transform.apply(arrays), whole):
                 return transform
     return None
@@ -118,12 +132,12 @@ def _joins(arrays: Sequence[np.ndarray]) -> Iterator[tuple[int | None, tuple[int
 
 def _arrangements(
     value: np.ndarray, whole: np.ndarray
-) -> Iterator[tuple[tuple[int, ...] | None, tuple[int, tuple[int, ...]] | None]]:
-    """(permutation of axes, permutation of blocks) that could make `whole` of `value`, the simplest first."""
-    yield None, None
+) -> Iterator[tuple[tuple[int, ...] | None, tuple[int, tuple[int, ...]] | None, tuple[int, ...]]]:
+    """(permutation of axes, permutation of blocks, flips) that could make `whole` of `value`, the simplest first."""
+    yield None, None, ()
     transposes = list(_transposes(value.shape, whole.shape))
     for permutation in transposes:
-        yield permutation, None
+        yield permutation, None, ()
     turns: tuple[tuple[int, ...] | None, ...] = (None, *transposes)
     for turn in turns:
         turned = value if turn is None else value.transpose(turn)
@@ -132,7 +146,20 @@ def _arrangements(
                 for count in BLOCK_COUNTS:
                     order = _block_order(turned, whole, axis, count)
                     if order is not None:
-                        yield turn, (axis, order)
+                        yield turn, (axis, order), ()
+    for turn in turns:
+        turned = value if turn is None else value.transpose(turn)
+        if turned.shape == whole.shape and _FEWEST_FLIPPED <= whole.ndim <= _MOST_AXES and whole.size:
+            for flips in _flips(whole.shape):
+                if np.array_equal(np.flip(turned, flips)[(0,) * whole.ndim], whole[(0,) * whole.ndim]):
+                    yield turn, None, flips
+
+
+def _flips(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Every set of axes along which a tensor of `shape` can be turned round."""
+    axes = [axis for axis, size in enumerate(shape) if size > 1]
+    for count in range(1, len(axes) + 1):
+        yield from itertools.combinations(axes, count)
 
 
 def _transposes(shape: tuple[int, ...], wanted: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

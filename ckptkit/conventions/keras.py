@@ -75,6 +75,7 @@ _CONV_LSTM3D = (
     Native("bias", ("bias",), "ifgo*O", optional=True),
 )
 _EINSUM_HEADS = (Native("kernel", ("kernel",), "I N K"), Native("bias", ("bias",), "N K", optional=True))
+_EINSUM_MATRIX = (Native("kernel", ("kernel",), "I O"), Native("bias", ("bias",), "O", optional=True))
 _EINSUM_OUTPUT = (Native("kernel", ("kernel",), "N K O"), Native("bias", ("bias",), "O", optional=True))
 _ATTENTION = (
     Native("query/kernel", ("query/kernel",), "Q N K", aliases=("query_dense/kernel",)),
@@ -96,9 +97,11 @@ _GROUPED_ATTENTION = (
     Native("attention_output/kernel", ("attention_output/kernel",), "N K O", aliases=("output_dense/kernel",)),
     Native("attention_output/bias", ("attention_output/bias",), "O", optional=True, aliases=("output_dense/bias",)),
 )
+# What the wrapper owns beside the layer that it wraps.
+_VECTOR_U = (Native("vector_u", ("vector_u",), "1 O"),)
 _NORMALIZATION = (
-    Native("mean", ("mean",), "..."),
-    Native("variance", ("variance",), "..."),
+    Native("mean", ("mean",), "...", aliases=("adapt_mean",)),
+    Native("variance", ("variance",), "...", aliases=("adapt_variance",)),
     Native("count", (), "", kind="state"),
 )
 
@@ -109,13 +112,15 @@ KERAS3: tuple[Row, ...] = (
     Row("keras3", "Dense", "Dense", _KERNEL_BIAS, "keras/src/layers/core/dense.py, Dense.build"),
     Row("keras3", "EinsumDense", "EinsumDense(heads)", _EINSUM_HEADS, "keras/src/layers/core/einsum_dense.py, build"),
     Row("keras3", "EinsumDense", "EinsumDense(output)", _EINSUM_OUTPUT, "keras/src/layers/core/einsum_dense.py, build"),
-    Row("keras3", "Dense", "EinsumDense(heads as Dense)", _EINSUM_HEADS,
-        "keras/src/layers/core/einsum_dense.py, build; abc,cde->abde is a matrix product over [c, d·e]",
-        where=(("O", "N.K"),)),
-    Row("keras3", "Dense", "EinsumDense(output as Dense)", _EINSUM_OUTPUT,
-        "keras/src/layers/core/einsum_dense.py, build; abcd,cde->abe is a matrix product over [c·d, e]",
-        where=(("I", "N.K"),)),
+    Row("keras3", "EinsumDense", "EinsumDense(matrix)", _EINSUM_MATRIX, "keras/src/layers/core/einsum_dense.py, build",
+        called=True),
     Row("keras3", "Embedding", "Embedding", _EMBEDDINGS, "keras/src/layers/core/embedding.py, Embedding.build"),
+    Row("keras3", "ReversibleEmbedding", "ReversibleEmbedding",
+        (*_EMBEDDINGS, Native("reverse_embeddings", ("reverse_embeddings",), "D V", optional=True)),
+        "keras/src/layers/core/reversible_embedding.py, ReversibleEmbedding.build; keras_hub's the same"),
+    Row("keras3", "PositionEmbedding", "PositionEmbedding",
+        (Native("embeddings", ("embeddings",), "V D", aliases=("position_embeddings",)),),
+        "keras_hub/src/layers/modeling/position_embedding.py, PositionEmbedding.build"),
     Row("keras3", "Conv1D", "Conv1D", _CONV1D, f"{_CONV3}/base_conv.py, BaseConv.build"),
     Row("keras3", "Conv2D", "Conv2D", _CONV2D, f"{_CONV3}/base_conv.py, BaseConv.build"),
     Row("keras3", "Conv3D", "Conv3D", _CONV3D, f"{_CONV3}/base_conv.py, BaseConv.build"),
@@ -140,6 +145,8 @@ KERAS3: tuple[Row, ...] = (
         "keras/src/layers/normalization/rms_normalization.py, build"),
     Row("keras3", "Normalization", "Normalization", _NORMALIZATION,
         "keras/src/layers/preprocessing/normalization.py, build"),
+    Row("keras3", "SpectralNormalization", "SpectralNormalization", _VECTOR_U,
+        "keras/src/layers/normalization/spectral_normalization.py, build"),
     Row("keras3", "PReLU", "PReLU", (Native("alpha", ("alpha",), "1.. C"),), "keras/src/layers/activations/prelu.py, build"),
     Row("keras3", "PReLU", "PReLU(unshared)", (Native("alpha", ("alpha",), "..."),),
         "keras/src/layers/activations/prelu.py, build, without shared_axes"),
@@ -184,12 +191,8 @@ KERAS2: tuple[Row, ...] = (
     Row("keras2", "Dense", "Dense", _KERNEL_BIAS, "tf_keras/src/layers/core/dense.py, build"),
     Row("keras2", "EinsumDense", "EinsumDense(heads)", _EINSUM_HEADS, "tf_keras/src/layers/core/einsum_dense.py, build"),
     Row("keras2", "EinsumDense", "EinsumDense(output)", _EINSUM_OUTPUT, "tf_keras/src/layers/core/einsum_dense.py, build"),
-    Row("keras2", "Dense", "EinsumDense(heads as Dense)", _EINSUM_HEADS,
-        "tf_keras/src/layers/core/einsum_dense.py, build; abc,cde->abde is a matrix product over [c, d·e]",
-        where=(("O", "N.K"),)),
-    Row("keras2", "Dense", "EinsumDense(output as Dense)", _EINSUM_OUTPUT,
-        "tf_keras/src/layers/core/einsum_dense.py, build; abcd,cde->abe is a matrix product over [c·d, e]",
-        where=(("I", "N.K"),)),
+    Row("keras2", "EinsumDense", "EinsumDense(matrix)", _EINSUM_MATRIX, "tf_keras/src/layers/core/einsum_dense.py, build",
+        called=True),
     Row("keras2", "Embedding", "Embedding", _EMBEDDINGS, "tf_keras/src/layers/core/embedding.py, build"),
     Row("keras2", "Conv1D", "Conv1D", _CONV1D, f"{_CONV2}/base_conv.py, build", when=_CORRELATES),
     Row("keras2", "Conv1D", "Conv1D(theano)", _CONV1D_TURNED, _THEANO, when=_CONVOLVES),
@@ -217,6 +220,8 @@ KERAS2: tuple[Row, ...] = (
         "tf_keras/src/layers/normalization/group_normalization.py, build"),
     Row("keras2", "Normalization", "Normalization", _NORMALIZATION,
         "tf_keras/src/layers/preprocessing/normalization.py, build"),
+    Row("keras2", "SpectralNormalization", "SpectralNormalization", _VECTOR_U,
+        "tf_keras/src/layers/normalization/spectral_normalization.py, build"),
     Row("keras2", "PReLU", "PReLU", (Native("alpha", ("alpha",), "1.. C"),), "tf_keras/src/layers/activation/prelu.py, build"),
     Row("keras2", "PReLU", "PReLU(unshared)", (Native("alpha", ("alpha",), "..."),),
         "tf_keras/src/layers/activation/prelu.py, build, without shared_axes"),

@@ -33,12 +33,13 @@ class Gate:
 class Piece:
     """What an axis holds for one role: a block per gate (or just one) of the product of `dims`; no dims is size 1.
 
-    `turned` is for an axis that lies the other way round.
+    `turned` is for an axis that lies the other way round, `second` for the second one of its letter in the reference.
     """
 
     gates: tuple[Gate, ...]
     dims: tuple[str, ...]
     turned: bool = False
+    second: bool = False
 
     def size(self, dims: Mapping[str, int]) -> int:
         """Number of elements."""
@@ -95,10 +96,10 @@ def _parse_axis(word: str) -> Axis:
 
 def _parse_piece(text: str) -> Piece:
     gates, star, product = text.rpartition("*")
-    dims = tuple(name for name in product.removeprefix("~").split(".") if name != "1")
+    dims = tuple(name for name in product.removeprefix("~").removesuffix("'").split(".") if name != "1")
     if not all(len(name) == 1 and name.isupper() for name in dims) or bool(star) != bool(gates):
         raise ValueError(f"not a layout: {text!r}")
-    return Piece(tuple(_parse_gates(gates)), dims, product.startswith("~"))
+    return Piece(tuple(_parse_gates(gates)), dims, product.startswith("~"), product.endswith("'"))
 
 
 def _parse_gates(text: str) -> Iterator[Gate]:
@@ -159,7 +160,7 @@ def solve(pairs: Iterable[tuple[str, Shape]], where: Iterable[tuple[str, str]] =
             break
         equations = left
     for name, product in where:
-        size = math.prod(dims.get(factor, 0) for factor in product.split("."))
+        size = math.prod(1 if factor == "1" else dims.get(factor, 0) for factor in product.split("."))
         if dims.setdefault(name, size) != size:
             return None
     return None if equations or any(size <= 0 for size in dims.values()) else dims

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # What a missing part is in the maths of a layer: a scale of one, everything else nothing.
 NEUTRAL: Mapping[str, float] = {"gamma": 1.0, "beta": 0.0, "bias": 0.0, "recurrent_bias": 0.0}
 
+# A part that a layer may use in place of another, transposed: one table for the way in and the way out.
+TIED: Mapping[str, str] = {"reverse_embeddings": "embeddings"}
+
 _GATE_ORDER = "ifgozrn"
 
 

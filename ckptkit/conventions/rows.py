@@ -12,6 +12,7 @@ Layout notation, one word per axis, separated by spaces:
   to which the framework adds `forget_bias` when it runs. Gates are `i f g o` for LSTM and `z r n` for GRU, whatever
   the framework calls them;
 - `~X` is an axis that lies the other way round (Theano turns kernels when it convolves);
+- `H'` is the second axis of that letter in the reference, where a square matrix lies transposed;
 - `I+H` is one axis that holds first what belongs to one role, then what belongs to the next;
 - a trailing `@ * I` says that every gate's block is filled in this order of axes, whatever its shape says (CuDNN).
 
@@ -51,15 +52,24 @@ class Row:
     """One layer kind in one dialect. A row is an entry of a table: equal is only what is the same one.
 
     Attributes:
-        dialect: `keras0` to `keras3`, `tf_layers`, `rnn_cell`, `slim`, `sonnet1`, `sonnet2`.
+        dialect: `keras0` to `keras3`, `tf_layers`, `rnn_cell`, `slim`, `sonnet1`, `sonnet2`, `torch`, `flax`, `haiku`,
+            `by_hand`.
         kind: Keras's class word (`LSTM`), by which rows of different dialects meet.
         name: what the dialect itself calls it (`BasicLSTMCell`), a variant in brackets; with `dialect` the unique id.
         natives: its variables in the framework's order of creation.
         source: where the convention is to be read: module and function of the framework, or the measurement.
         when: (key, value) of the layer's configuration that this row needs, where the file has a configuration.
         options: facts about the maths that must agree between two readings (`reset_after=True`).
-        where: (dimension, product) for a dimension that this row stores as several axes (`("O", "N.K")`).
+        where: (dimension, product) for a dimension that this row stores as several axes (`("O", "N.K")`), or as none
+            (`("I", "1")`).
         lost: what no other framework has a place for, in words; "" for a row that loses nothing.
+        of: the kind that the layer itself is, where this row takes it for another one (a convolution of width 1 for a
+            `Dense`); "" for a row of its own kind.
+        adapters: (suffix, left factor, right factor): the framework adds the product of the two factors, scaled, to
+            the variable when it runs.
+        integers: whether one of its variables holds integers: without names this is what tells it.
+        called: whether only a layer that is called so is read by this row: another one has the same words and shapes and is
+            much the likelier.
     """
 
     dialect: str
@@ -71,6 +81,10 @@ class Row:
     options: tuple[str, ...] = ()
     where: tuple[tuple[str, str], ...] = ()
     lost: str = ""
+    of: str = ""
+    adapters: tuple[tuple[str, str, str], ...] = ()
+    integers: bool = False
+    called: bool = False
 
     @property
     def id(self) -> str:

@@ -34,6 +34,6 @@ ROWS: tuple[Row, ...] = (
             Native("moving_variance", ("moving_variance",), "C"),
         ), _SOURCE),
     Row("tf_layers", "LayerNormalization", "layer_norm",
-        (Native("gamma", ("gamma",), "C", optional=True), Native("beta", ("beta",), "C", optional=True)),
-        "tf.contrib.layers.layer_norm inside a variable_scope"),
+        (Native("beta", ("beta",), "C", optional=True), Native("gamma", ("gamma",), "C", optional=True)),
+        "tf.contrib.layers.layer_norm inside a variable_scope, which makes beta first"),
 )  # fmt: skip

@@ -1,13 +1,16 @@
 """What differs between two checkpoints, given which variable belongs to which."""
 
+from ckptkit.differences.arranged import Arranged
 from ckptkit.differences.checkpoints import diff_checkpoints
 from ckptkit.differences.contents import Contents, search_contents
 from ckptkit.differences.orders import Rearranged, find_rearrangement
 from ckptkit.differences.pairs import Converted
+from ckptkit.differences.reading import check_readable, sketch
 from ckptkit.differences.result import AmbiguousGroup, Diff, LayerChange, PairDiff, Swap, Totals, Verdict
 
 __all__ = [
     "AmbiguousGroup",
+    "Arranged",
     "Contents",
     "Converted",
     "Diff",
@@ -17,7 +20,9 @@ __all__ = [
     "Swap",
     "Totals",
     "Verdict",
+    "check_readable",
     "diff_checkpoints",
     "find_rearrangement",
     "search_contents",
+    "sketch",
 ]

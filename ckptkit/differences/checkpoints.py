@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from ckptkit.assets import compare_assets
 from ckptkit.compare import Comparison, Statistics, Tolerance, Workspace
 from ckptkit.differences.pairs import PairWork, Task, plan_tasks
 from ckptkit.differences.reading import compare_variables, readable
+from ckptkit.differences.rearranged import name_rearrangements
 from ckptkit.differences.result import AmbiguousGroup, Diff, LayerChange, PairDiff, Totals, Verdict
 from ckptkit.differences.swaps import find_swaps
 from ckptkit.engines import THREADS, Engine, Told, unwatched
@@ -31,6 +33,7 @@ def diff_checkpoints(
     converted: Mapping[str, Converted] | None = None,
     known: Mapping[tuple[str, str], Comparison] | None = None,
     slots: bool = False,
+    assets: Iterable[str] | None = None,
     engine: Engine = THREADS,
     progress: Told = unwatched,
 ) -> Diff:
@@ -43,7 +46,8 @@ def diff_checkpoints(
         tolerance: what counts as equal enough.
         converted: target variable name -> a's values in b's layout, for pairs whose layouts differ.
         known: (name in a, name in b) -> comparison made already, as `search_contents` gives.
-        slots: whether slots, state and metadata count in the verdict too.
+        slots: whether slots and state count in the verdict too, and metadata where both have one format.
+        assets: names of the vocabularies, tables and settings that are compared; all for None.
         engine: who compares.
         progress: told the bytes done, of both sides together, from any thread.
 
@@ -53,22 +57,33 @@ def diff_checkpoints(
     tasks = plan_tasks(a, b, match, converted or {})
     settled = {number: found for number, task in enumerate(tasks) if (found := _settled(task, known or {}))}
     rest = [task for number, task in enumerate(tasks) if number not in settled]
-    compared = iter(engine.run(rest, PairWork(a, b, tolerance), cost=lambda task: task.nbytes, progress=progress))
+    compared = iter(
+        engine.run(
+            rest, PairWork(a, b, tolerance, match.by == "value"), cost=lambda task: task.nbytes, progress=progress
+        )
+    )
     pairs = tuple(settled.get(number) or next(compared) for number in range(len(tasks)))
+    swaps = find_swaps(a, b, pairs, engine)
+    if match.by != "value":
+        pairs = name_rearrangements(a, b, tasks, pairs)
     ambiguous = tuple(_ambiguous_group(a, b, group) for group in match.ambiguous)
     counted = [pair for pair in pairs if slots or pair.is_weight]
+    layers = {pair.target[0].layer: pair.source[0].layer for pair in pairs}
+    beside = compare_assets(a, b, layers, assets)
     return Diff(
         a=a.path,
         b=b.path,
         by=match.by,
         order_sources=match.order_sources,
         tolerance=tolerance,
-        verdict=_verdict(a, b, counted, match, ambiguous, slots),
+        verdict="different"
+        if any(asset.differs for asset in beside)
+        else _verdict(a, b, counted, match, ambiguous, slots),
         pairs=pairs,
         only_a=match.unexpected,
         only_b=match.missing,
         ambiguous=ambiguous,
-        swaps=find_swaps(a, b, pairs, engine),
+        swaps=swaps,
         layers=tuple(_layer_changes(counted)),
         totals=_totals(pairs, match),
         others=frozenset(
@@ -77,6 +92,7 @@ def diff_checkpoints(
             for each in found
             if checkpoint.find(each.name).kind != "weight"
         ),
+        assets=beside,
     )
 
 
@@ -111,8 +127,11 @@ def _verdict(
     ambiguous: Iterable[AmbiguousGroup],
     slots: bool,
 ) -> Verdict:
+    # What a container says of itself, such as an object graph, another has no place for.
+    asked = {"weight"} if not slots else {"weight", "slot", "state", *(["metadata"] if a.format == b.format else [])}
+
     def counts(checkpoint: Checkpoint, names: Iterable[str]) -> bool:
-        return slots or any(checkpoint.find(name).kind == "weight" for name in names)
+        return any(checkpoint.find(name).kind in asked for name in names)
 
     unpaired = any(
         counts(checkpoint, [each.name])
@@ -136,14 +155,14 @@ def _layer_changes(pairs: Iterable[PairDiff]) -> list[LayerChange]:
     changes = []
     for (name_a, name_b), members in layers.items():
         statistics = [pair.statistics for pair in members if pair.statistics is not None]
-        together = sum(statistics, Statistics())
-        apart = [pair for pair in members if pair.verdict != "identical"]
-        worst = max(apart, key=_distance, default=None)
+        together = sum(statistics[1:], statistics[0]) if statistics else Statistics()
+        apart = [pair for pair in members if pair.status != "identical"]
+        worst = max(apart, key=_distance) if len(apart) > 1 else apart[0] if apart else None
         changes.append(
             LayerChange(
                 a=name_a,
                 b=name_b,
-                verdict=_worst(members),
+                verdict=_worst(apart),
                 change=together.change if len(statistics) == len(members) else None,
                 max_abs=together.max_abs,
                 worst=worst.b_name if worst else None,
@@ -170,4 +189,5 @@ def _totals(pairs: tuple[PairDiff, ...], match: Match) -> Totals:
         only_b=len(match.missing),
         ambiguous=len(match.ambiguous),
         elements=sum(pair.statistics.count for pair in pairs if pair.statistics),
+        rearranged=statuses.count("rearranged"),
     )

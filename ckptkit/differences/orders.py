@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ckptkit.compare import (
     Comparison,
+    Tensor,
     Tolerance,
     Transform,
     Workspace,
@@ -16,8 +19,10 @@ from ckptkit.compare import (
     establish,
 )
 from ckptkit.differences.arranged import Arranged, likely_transforms
-from ckptkit.differences.reading import spec_of
-from ckptkit.model import Checkpoint, LazyVariable, Variable
+from ckptkit.model import StoredTensor, read_tensor
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Up to this many bytes both sides are in memory while transforms are tried, with a few copies of them.
 _MOST_BYTES = 16 << 20
@@ -43,43 +48,32 @@ class Rearranged:
 
 
 def explain(
-    a: Checkpoint,
-    b: Checkpoint,
-    source: tuple[Variable, ...],
-    target: tuple[Variable, ...],
-    tolerance: Tolerance,
-    work: Workspace,
+    source: Sequence[Tensor], target: Sequence[Tensor], tolerance: Tolerance, work: Workspace
 ) -> tuple[str, Comparison | None]:
-    """What makes the variables of one side of those of the other, in words, and the comparison after it.
+    """What makes the tensors of one side of those of the other, in words, and the comparison after it.
 
     The comparison is None where no transform is found.
     """
-    found = find_rearrangement(a, b, source, target, tolerance, work)
+    found = find_rearrangement(source, target, tolerance, work)
     if isinstance(found, str):
         return found, None
     made_of = target if found.backwards else source
-    words = found.transform.describe([variable.shape for variable in made_of])
+    words = found.transform.describe([tensor.spec.shape for tensor in made_of])
     return f"{'a is b' if found.backwards else 'a'}: {words}", found.comparison
 
 
 def find_rearrangement(
-    a: Checkpoint,
-    b: Checkpoint,
-    source: tuple[Variable, ...],
-    target: tuple[Variable, ...],
-    tolerance: Tolerance,
-    work: Workspace,
+    source: Sequence[Tensor], target: Sequence[Tensor], tolerance: Tolerance, work: Workspace
 ) -> Rearranged | str:
-    """The transform between variables that hold the same elements, or why there is none to be given."""
-    if any(variable.dtype == "string" for variable in (*source, *target)):
+    """The transform between tensors that hold the same elements, or why there is none to be given."""
+    if any(tensor.spec.dtype == "string" for tensor in (*source, *target)):
         return _UNKNOWN
     with _one_at_a_time:
-        if sum(variable.nbytes for variable in source) > _MOST_BYTES:
+        if sum(tensor.spec.nbytes for tensor in source) > _MOST_BYTES:
             if len(source) == len(target) == 1:
-                return _rearrangement_of_large(a, b, source[0], target[0], tolerance, work)
+                return _rearrangement_of_large(source[0], target[0], tolerance, work)
             return _TOO_LARGE
-        parts_a = [LazyVariable(variable, a.source).read() for variable in source]
-        parts_b = [LazyVariable(variable, b.source).read() for variable in target]
+        parts_a, parts_b = list(map(_read, source)), list(map(_read, target))
         if len(parts_b) == 1:
             transform = establish(parts_a, parts_b[0])
             if transform is not None:
@@ -91,18 +85,21 @@ def find_rearrangement(
     return _UNKNOWN
 
 
-def _rearrangement_of_large(
-    a: Checkpoint, b: Checkpoint, one: Variable, other: Variable, tolerance: Tolerance, work: Workspace
-) -> Rearranged | str:
-    spec_a, spec_b = spec_of(one), spec_of(other)
-    found = compare_tensors(a.source, replace(spec_a, shape=spec_b.shape), b.source, spec_b, tolerance, work)
+def _read(tensor: Tensor) -> np.ndarray:
+    spec = tensor.spec
+    return read_tensor(tensor.source, StoredTensor(spec.name, spec.shape, spec.dtype, spec.nbytes))
+
+
+def _rearrangement_of_large(one: Tensor, other: Tensor, tolerance: Tolerance, work: Workspace) -> Rearranged | str:
+    spec_a, spec_b = one.spec, other.spec
+    found = compare_tensors(one.source, replace(spec_a, shape=spec_b.shape), *other, tolerance, work)
     if found.status == "identical":
         return Rearranged(Transform(spec_b.shape), False, found)
     if len(spec_a.shape) != 2 or len(spec_b.shape) != 2:
         return _TOO_LARGE
-    for transform in likely_transforms(a.source, spec_a, b.source, spec_b):
-        turned = Arranged(a.source, spec_a, transform).stream()
-        found = compare_streams(turned, spec_b, b.source.stream(spec_b.name, work.raw_b), spec_b, tolerance, work)
+    for transform in likely_transforms(one.source, spec_a, other.source, spec_b):
+        turned = Arranged(one.source, spec_a, transform).stream()
+        found = compare_streams(turned, spec_b, other.source.stream(spec_b.name, work.raw_b), spec_b, tolerance, work)
         if found.status == "identical":
             return Rearranged(transform, False, found)
     return _UNKNOWN

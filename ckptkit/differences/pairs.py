@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from ckptkit.compare import (
     Compared,
@@ -12,6 +12,7 @@ from ckptkit.compare import (
     Tensor,
     Tolerance,
     Workspace,
+    compare_many,
     compare_range,
     compare_tensors,
     cut,
@@ -75,6 +76,9 @@ def plan_tasks(a: Checkpoint, b: Checkpoint, match: Match, converted: Mapping[st
 
 def _tasks_of(a: Checkpoint, b: Checkpoint, pair: Pair, converted: Mapping[str, Converted]) -> Iterator[Task]:
     sources, targets = readable(a, pair.source), readable(b, pair.target)
+    if len(sources) == len(targets) == 1 and not pair.copies and targets[0].name not in converted:
+        yield Task((sources[0],), (targets[0],), pair.evidence)
+        return
     used: set[str] = set()
     for variable in targets:
         if variable.name in converted:
@@ -115,11 +119,15 @@ class PairWork(Work[Task, PairDiff | Compared, PairDiff]):
         a: one checkpoint.
         b: the reference.
         tolerance: what counts as equal enough.
+        by_value: whether a rearrangement counts as equal, since how one side was made of the other is what was asked.
     """
 
     a: Checkpoint
     b: Checkpoint
     tolerance: Tolerance
+    by_value: bool = False
+
+    small: ClassVar[int] = 2048
 
     def bench(self) -> Workspace:
         """See `Work.bench`."""
@@ -127,44 +135,60 @@ class PairWork(Work[Task, PairDiff | Compared, PairDiff]):
 
     def cut(self, task: Task, grain: int) -> Sequence[Task]:
         """See `Work.cut`; what may have to be explained by its contents is compared in one go."""
-        sides = self._sides(task)
-        if sides is None or sides[0].spec.shape != sides[1].spec.shape or _by_content(task):
+        sides = sides_of(self.a, self.b, task)
+        if sides is None or sides[0].spec.shape != sides[1].spec.shape or self.by_value:
             return (task,)
         return [replace(task, part=part) for part in cut(sides, grain)] or (task,)
 
     def part(self, task: Task, bench: Workspace, told: Told) -> PairDiff | Compared:
         """See `Work.part`."""
-        sides = self._sides(task)
+        sides = sides_of(self.a, self.b, task)
         if sides is not None and task.part is not None:
             return compare_range(*sides, task.part, self.tolerance, bench, told)
         note = task.note
         found = Comparison("shape", None)
         if sides is not None:
             found = compare_tensors(*sides[0], *sides[1], self.tolerance, bench, told)
-        if found.status in ("different", "shape") and _by_content(task):
-            note, explained = explain(self.a, self.b, task.source, task.target, self.tolerance, bench)
+        if found.status in ("different", "shape") and self.by_value:
+            note, explained = explain(*parts_of(self.a, self.b, task), self.tolerance, bench)
             found = explained or found
         return _outcome(task, found, note)
 
+    def many(self, tasks: Sequence[Task], bench: Workspace, told: Told) -> list[PairDiff | Compared]:
+        """See `Work.many`."""
+        alone = [task.part is not None or self.by_value for task in tasks]
+        sides = [None if apart else sides_of(self.a, self.b, task) for task, apart in zip(tasks, alone, strict=True)]
+        compared = iter(compare_many([each for each in sides if each is not None], self.tolerance, bench, told))
+        return [
+            self.part(task, bench, told) if each is None else _outcome(task, next(compared), task.note)
+            for task, each in zip(tasks, sides, strict=True)
+        ]
+
     def merge(self, task: Task, parts: Sequence[PairDiff | Compared]) -> PairDiff:
         """See `Work.merge`."""
-        whole = [part for part in parts if isinstance(part, PairDiff)]
-        sides = self._sides(task)
-        if whole or sides is None:
-            return whole[0]
-        return _outcome(task, join_compared(*sides, [part for part in parts if isinstance(part, Compared)]), task.note)
-
-    def _sides(self, task: Task) -> tuple[Tensor, Tensor] | None:
-        """The two tensors that are compared; None where several variables stand against each other."""
-        if task.converted is not None:
-            return Tensor(task.converted.source, task.converted.spec), tensor_of(self.b, task.target[0])
-        if len(task.source) == len(task.target) == 1:
-            return tensor_of(self.a, task.source[0]), tensor_of(self.b, task.target[0])
-        return None
+        whole = parts[0]
+        if isinstance(whole, PairDiff):
+            return whole
+        one, other = cast("tuple[Tensor, Tensor]", sides_of(self.a, self.b, task))  # nothing else is cut
+        ranges = [part for part in parts if isinstance(part, Compared)]
+        return _outcome(task, join_compared(one, other, ranges), task.note)
 
 
-def _by_content(task: Task) -> bool:
-    return task.evidence[:1] == ("value",)
+def sides_of(a: Checkpoint, b: Checkpoint, task: Task) -> tuple[Tensor, Tensor] | None:
+    """The two tensors that are compared; None where several variables stand against each other."""
+    if task.converted is not None:
+        return Tensor(task.converted.source, task.converted.spec), tensor_of(b, task.target[0])
+    if len(task.source) == len(task.target) == 1:
+        return tensor_of(a, task.source[0]), tensor_of(b, task.target[0])
+    return None
+
+
+def parts_of(a: Checkpoint, b: Checkpoint, task: Task) -> tuple[list[Tensor], list[Tensor]]:
+    """All tensors of a's side and of b's, a's in b's layout where the conventions of the two demand another."""
+    sides = sides_of(a, b, task)
+    if sides is not None:
+        return [sides[0]], [sides[1]]
+    return [tensor_of(a, each) for each in task.source], [tensor_of(b, each) for each in task.target]
 
 
 def _outcome(task: Task, found: Comparison, note: str | None) -> PairDiff:

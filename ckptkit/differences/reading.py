@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ckptkit.compare import Comparison, Tolerance, Workspace, compare_tensors
 from ckptkit.errors import FormatError
-from ckptkit.model import Checkpoint, TensorSpec, Variable
+from ckptkit.model import CHUNK_BYTES, Checkpoint, Variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,11 +30,6 @@ def readable(checkpoint: Checkpoint, names: Iterable[str]) -> list[Variable]:
     return variables
 
 
-def spec_of(variable: Variable) -> TensorSpec:
-    """A variable as its source knows it."""
-    return TensorSpec(variable.key, variable.shape, variable.dtype)
-
-
 def compare_variables(
     a: Checkpoint,
     one: Variable,
@@ -45,7 +40,7 @@ def compare_variables(
     progress: Callable[[int], None] | None = None,
 ) -> Comparison:
     """Compare variable `one` of a with its reference `other` of b (see `compare_tensors`)."""
-    return compare_tensors(a.source, spec_of(one), b.source, spec_of(other), tolerance, work, progress)
+    return compare_tensors(a.source, one.stored, b.source, other.stored, tolerance, work, progress)
 
 
 def sketch(checkpoint: Checkpoint, variable: Variable) -> bytes:
@@ -65,3 +60,25 @@ def sketch(checkpoint: Checkpoint, variable: Variable) -> bytes:
             checkpoint.source.read_into(variable.key, offset, memoryview(seen)[at : at + length])
         at += length
     return bytes(seen)
+
+
+def check_readable(checkpoint: Checkpoint, names: Iterable[str]) -> None:
+    """Read what is on one side only and does not count in the verdict: text, counters and other state.
+
+    A file whose data is broken there is broken, and not the same as one that is whole. An unpaired weight is a
+    difference as it is, and slots are as large as weights.
+
+    Raises:
+        CkptkitError: one cannot be read, or does not match its checksum.
+    """
+    buffer = memoryview(bytearray(CHUNK_BYTES))
+    for variable in map(checkpoint.find, names):
+        if variable.kind not in {"state", "metadata"}:
+            continue
+        if variable.problem:
+            raise FormatError(variable.problem, path=checkpoint.path, key=variable.key)
+        if variable.dtype == "string":
+            checkpoint.source.read_strings(variable.key)
+        else:
+            for _ in checkpoint.source.stream(variable.key, buffer):
+                pass

@@ -6,14 +6,17 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ckptkit.display import Displayed
+from ckptkit.display import Displayed, whole
 
 if TYPE_CHECKING:
-    from ckptkit.compare import Statistics, Status, Tolerance
+    from ckptkit.assets import AssetDiff
+    from ckptkit.compare import Statistics, Tolerance
     from ckptkit.matching.result import Unmatched
     from ckptkit.model import By, Variable
 
 Verdict = Literal["identical", "within", "different"]
+
+PairStatus = Literal["identical", "within", "different", "shape", "dtype", "rearranged"]
 
 SCHEMA = "ckptkit.diff/1"
 
@@ -26,27 +29,28 @@ class PairDiff:
         source: variables of a.
         target: variables of b, the reference.
         evidence: what the pair rests on, strongest first.
-        status: as in `compare.Comparison`.
-        statistics: None where the shapes differ.
+        status: as in `compare.Comparison`, or `rearranged`: other values at their places, and the same elements in an
+            order that `note` says and that no convention of the two sides demands. That counts as different.
+        statistics: of the elements at their places; None where the shapes differ.
         note: what was done to a before it was compared, or what else is to be known; None when there is nothing.
     """
 
     source: tuple[Variable, ...]
     target: tuple[Variable, ...]
     evidence: tuple[str, ...]
-    status: Status
+    status: PairStatus
     statistics: Statistics | None
     note: str | None = None
 
     @property
     def a_name(self) -> str:
         """Canonical name in a; several are joined by ` + `."""
-        return " + ".join(variable.name for variable in self.source)
+        return " + ".join([variable.name for variable in self.source])
 
     @property
     def b_name(self) -> str:
         """Canonical name in b; several are joined by ` + `."""
-        return " + ".join(variable.name for variable in self.target)
+        return " + ".join([variable.name for variable in self.target])
 
     @property
     def is_weight(self) -> bool:
@@ -58,7 +62,7 @@ class PairDiff:
         """`identical`, `within` or `different`; a pair of two dtypes is judged by its values."""
         if self.status == "dtype" and self.statistics is not None:
             return "different" if self.statistics.mismatched else "within"
-        return self.status if self.status in ("identical", "within") else "different"
+        return self.status if self.status == "identical" or self.status == "within" else "different"
 
     @property
     def max_index(self) -> tuple[int, ...] | None:
@@ -75,16 +79,10 @@ class PairDiff:
     def to_json(self) -> dict[str, Any]:
         """One entry of `pairs`; what is not a finite number is null."""
         found = self.statistics
-        numbers = {
-            name: None if found is None else _finite(getattr(found, name))
-            for name in ("max_abs", "max_rel", "mean_abs", "rms", "cosine", "change", "mismatched")
-        }
-        counts = {
-            name: None if found is None else getattr(found, name) for name in ("nan_a", "nan_b", "inf_a", "inf_b")
-        }
+        index = self.max_index
         return {
-            "a": " + ".join(variable.key for variable in self.source),
-            "b": " + ".join(variable.key for variable in self.target),
+            "a": " + ".join([variable.key for variable in self.source]),
+            "b": " + ".join([variable.key for variable in self.target]),
             "a_name": self.a_name,
             "b_name": self.b_name,
             "kind": self.target[0].kind,
@@ -94,9 +92,18 @@ class PairDiff:
             "dtype_b": self.target[0].dtype,
             "evidence": list(self.evidence),
             "status": self.status,
-            **numbers,
-            "max_index": None if self.max_index is None else list(self.max_index),
-            **counts,
+            "max_abs": None if found is None else _finite(found.max_abs),
+            "max_rel": None if found is None else _finite(found.max_rel),
+            "mean_abs": None if found is None else _finite(found.mean_abs),
+            "rms": None if found is None else _finite(found.rms),
+            "cosine": None if found is None else _finite(found.cosine),
+            "change": None if found is None else _finite(found.change),
+            "mismatched": None if found is None else found.mismatched,
+            "max_index": None if index is None else list(index),
+            "nan_a": None if found is None else found.nan_a,
+            "nan_b": None if found is None else found.nan_b,
+            "inf_a": None if found is None else found.inf_a,
+            "inf_b": None if found is None else found.inf_b,
             "note": self.note,
         }
 
@@ -126,10 +133,10 @@ class LayerChange:
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """Variables paired by name that hold each other's contents.
+    """Variables paired by name, scope or order that hold each other's contents.
 
     Attributes:
-        names: layers, or variables where only some of a layer's are concerned, in the order of the cycle: what a has in
+        names: layers of a, or variables where only some of a layer's are concerned, in the order of the cycle: what a has in
             `names[i]` is what b has in `names[i + 1]`, and in the first after the last.
         cycles: the same, canonical variable name by name; each is one cycle of equal contents.
         whole: whether everything that differs in these layers is explained by it.
@@ -176,6 +183,7 @@ class Totals:
     only_b: int
     ambiguous: int
     elements: int
+    rearranged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +197,7 @@ class Diff(Displayed):
         order_sources: where the layer order of each came from, where order played a part.
         tolerance: what counted as equal enough.
         verdict: of all weights: `different` also where one side has one that the other lacks, or a group is ambiguous
-            and not equal. Slots, state and metadata count only where the diff was asked to include them.
+            and not equal. Slots and state count only where the diff was asked to include them, metadata then in one format.
         pairs: in the order of b.
         only_a: variables that b has nothing for, with the nearest that it has.
         only_b: variables that a has nothing for.
@@ -198,6 +206,8 @@ class Diff(Displayed):
         layers: how much each layer changed, in the order of b.
         totals: counts.
         others: names in `only_a` and `only_b` that are no weights: slots, state and metadata.
+        unread: names of what was not compared, for its type has no data to be read (the state of an iterator).
+        assets: vocabularies, tables and settings of both, paired. They count in the verdict.
     """
 
     a: str
@@ -214,9 +224,15 @@ class Diff(Displayed):
     layers: tuple[LayerChange, ...]
     totals: Totals
     others: frozenset[str] = frozenset()
+    unread: tuple[str, ...] = ()
+    assets: tuple[AssetDiff, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints; numbers that are not finite, and those that do not apply, are null."""
+        return whole(self.json_parts())
+
+    def json_parts(self) -> dict[str, Any]:
+        """See `Displayed.json_parts`."""
         return {
             "schema": SCHEMA,
             "a": self.a,
@@ -226,7 +242,7 @@ class Diff(Displayed):
             "atol": self.tolerance.atol,
             "rtol": self.tolerance.rtol,
             "verdict": self.verdict,
-            "pairs": [pair.to_json() for pair in self.pairs],
+            "pairs": (pair.to_json() for pair in self.pairs),
             "only_a": [_unmatched_json(each) for each in self.only_a],
             "only_b": [_unmatched_json(each) for each in self.only_b],
             "ambiguous": [
@@ -242,11 +258,21 @@ class Diff(Displayed):
                 }
                 for swap in self.swaps
             ],
-            "layers": [
-                {**asdict(layer), "change": _finite(layer.change), "max_abs": _finite(layer.max_abs)}
+            "layers": (
+                {
+                    "a": layer.a,
+                    "b": layer.b,
+                    "verdict": layer.verdict,
+                    "change": _finite(layer.change),
+                    "max_abs": _finite(layer.max_abs),
+                    "worst": layer.worst,
+                    "variables": layer.variables,
+                }
                 for layer in self.layers
-            ],
+            ),
+            "assets": [each.to_json() for each in self.assets],
             "totals": asdict(self.totals),
+            "unread": list(self.unread),
         }
 
 

@@ -37,13 +37,16 @@ def find_swaps(a: Checkpoint, b: Checkpoint, pairs: Sequence[PairDiff], engine: 
         if pair.status == "different" and pair.note is None and len(pair.source) == len(pair.target) == 1
     ]
     candidates = [(pair.source[0], pair.target[0]) for pair in _of_equal_size(differing)]
+    cycles = _cycles(a, b, candidates, engine)
+    if not cycles:
+        return ()
     apart: dict[str, set[str]] = defaultdict(set)
     for pair in pairs:
         if pair.verdict != "identical":
             for variable in pair.source:
                 apart[variable.layer].add(variable.name)
     by_layers: dict[tuple[str, ...], list[tuple[str, ...]]] = defaultdict(list)
-    for cycle in _cycles(a, b, candidates, engine):
+    for cycle in cycles:
         layers = [one.layer for one, _ in cycle]
         start = layers.index(min(layers))
         turned = [one for one, _ in cycle[start:] + cycle[:start]]
@@ -66,13 +69,15 @@ def _of_equal_size(differing: Sequence[PairDiff]) -> list[PairDiff]:
         if len(known) < len(numbers):  # the sums leave out what is not finite
             kept.update(numbers)
             continue
-        sizes = sorted((each.square_b, number) for each, number in zip(known, numbers, strict=True))
-        for each, number in zip(known, numbers, strict=True):
+        order = sorted(range(len(known)), key=lambda place: known[place].square_b)
+        sizes = [known[place].square_b for place in order]
+        for number, each in zip(numbers, known, strict=True):
             slack = each.square_a >> _SIZE_BITS
-            first = bisect.bisect_left(sizes, (each.square_a - slack, -1))
-            last = bisect.bisect_right(sizes, (each.square_a + slack, len(differing)))
-            others = {other for _, other in sizes[first:last]} - {number}
-            kept |= others | ({number} if others else set())
+            first = bisect.bisect_left(sizes, each.square_a - slack)
+            if first < len(sizes) and sizes[first] <= each.square_a + slack:
+                last = bisect.bisect_right(sizes, each.square_a + slack, first)
+                others = {numbers[place] for place in order[first:last]} - {number}
+                kept |= others | ({number} if others else set())
     return [pair for number, pair in enumerate(differing) if number in kept]
 
 

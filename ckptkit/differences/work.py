@@ -23,20 +23,20 @@ from ckptkit.compare import (
     join_compared,
     join_printed,
 )
-from ckptkit.differences.reading import SKETCH_BYTES, sketch, spec_of
+from ckptkit.differences.reading import SKETCH_BYTES, sketch
 from ckptkit.engines import Told, Work
 from ckptkit.model import Checkpoint, Fingerprint, Variable
 
 
 def tensor_of(checkpoint: Checkpoint, variable: Variable) -> Tensor:
     """A variable as its source knows it."""
-    return Tensor(checkpoint.source, spec_of(variable))
+    return Tensor(checkpoint.source, variable.stored)
 
 
 def cost_of(part: Range | None, *variables: Variable) -> int:
     """Bytes of the variables together, or of a range of each."""
     if part is None:
-        return sum(variable.nbytes for variable in variables)
+        return sum([variable.nbytes for variable in variables])
     return (part.stop - part.start) * sum(dtypes.itemsize(variable.dtype) for variable in variables)
 
 

@@ -4,6 +4,5 @@ Memory bounds neither the length of a run nor the size of its model.
 """
 
 from ckptkit.drifting.result import Drift, VariableDrift
-from ckptkit.drifting.run import drift
 
-__all__ = ["Drift", "VariableDrift", "drift"]
+__all__ = ["Drift", "VariableDrift"]

@@ -9,7 +9,7 @@ from ckptkit.display import Displayed
 
 SCHEMA = "ckptkit.drift/1"
 
-Verdict = Literal["moving", "frozen"]
+Verdict = Literal["moving", "frozen", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,10 @@ class VariableDrift:
         changes: for each pair of neighbours the root mean square of the difference relative to that of the earlier
             value (1.0 where the earlier one is zero throughout and the later one is not); None where one of the two
             lacks it, or its shape changed.
-        verdict: `frozen` when no pair of neighbours that have it differs in a bit.
-        constant: it is not expected to move: no weight, not a float, or not trainable as the file says.
+        verdict: `frozen` when no pair of neighbours that have it differs in a bit, `unreadable` when there is no such pair
+            for it cannot be read, or not often enough.
+        constant: it is not expected to move: not a float, not trainable as the file says, or what is no weight and holds
+            one value only. State of many values (an attribute called `states` may well be weights) is expected to.
         initial: the initialiser whose values a frozen variable still seems to hold (`zeros`, `glorot_uniform`).
         problem: why it cannot be read in some checkpoint, or None.
     """
@@ -44,18 +46,27 @@ class VariableDrift:
 
     @property
     def stands_out(self) -> bool:
-        """A weight that should have moved and did not, or one that is not in every checkpoint."""
+        """What should have moved and did not, or is not in every checkpoint.
+
+        What is no weight and cannot be read (an iterator, a variant) does not.
+        """
+        if self.kind != "weight" and self.problem is not None:
+            return False
         return (self.verdict == "frozen" and not self.constant) or not all(self.present)
 
     @property
     def appears(self) -> int | None:
         """Index of the first checkpoint that has it, where that is not the first of all."""
+        if True not in self.present:
+            return None
         first = self.present.index(True)
         return first or None
 
     @property
     def vanishes(self) -> int | None:
         """Index of the first checkpoint after the last that has it, where there is one."""
+        if True not in self.present:
+            return None
         gone = len(self.present) - self.present[::-1].index(True)
         return gone if gone < len(self.present) else None
 

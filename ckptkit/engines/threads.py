@@ -6,16 +6,21 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ckptkit.engines.work import Part, Result, Task, Told, Work, unwatched
+
+# As many small tasks are done together.
+_TOGETHER = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Threads:
     """The costliest task first, so that no thread is left with a big one at the end; no task is cut.
 
-    The calling thread is one of the workers, so that an interrupt reaches the work itself. NumPy, `preadv` and crc32c
-    let go of the interpreter's lock on anything large.
+    Tasks that the work calls small come last and together: they hold the interpreter's lock all the time, so a second thread
+    would only get in the way. The calling thread is one of the workers, so that an interrupt reaches the work itself.
+    NumPy, `preadv` and crc32c let go of the interpreter's lock on anything large.
     """
 
     workers: int = 2
@@ -34,17 +39,20 @@ class Threads:
         progress: Told = unwatched,
     ) -> list[Result]:
         """See `Engine.run`."""
-        waiting = deque(sorted(range(len(tasks)), key=lambda number: -cost(tasks[number])))
+        costs = [cost(task) for task in tasks]
+        small = [number for number, each in enumerate(costs) if each < work.small]
+        waiting = deque(sorted((n for n, each in enumerate(costs) if each >= work.small), key=lambda n: -costs[n]))
+        large = len(waiting)
         results: dict[int, Result] = {}
         failures: list[BaseException] = []
 
-        def serve() -> None:
-            bench = work.bench() if waiting else None
+        def serve() -> Any:
+            bench = work.bench() if tasks else None
             while True:
                 try:
                     number = waiting.popleft()
                 except IndexError:
-                    return
+                    return bench
                 task = tasks[number]
                 results[number] = work.merge(task, (work.part(task, bench, progress),))
 
@@ -55,11 +63,18 @@ class Threads:
                 failures.append(error)
                 waiting.clear()
 
-        helpers = [threading.Thread(target=serve_beside, daemon=True) for _ in range(min(self.workers, len(tasks)) - 1)]
+        helpers = [threading.Thread(target=serve_beside, daemon=True) for _ in range(min(self.workers, large) - 1)]
         for helper in helpers:
             helper.start()
         try:
-            serve()
+            bench = serve()
+            for start in range(0, len(small), _TOGETHER):
+                if failures:
+                    break
+                numbers = small[start : start + _TOGETHER]
+                chosen = [tasks[number] for number in numbers]
+                for number, task, part in zip(numbers, chosen, work.many(chosen, bench, progress), strict=True):
+                    results[number] = work.merge(task, (part,))
         finally:
             waiting.clear()
             for helper in helpers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 Task = TypeVar("Task")
 Part = TypeVar("Part")
@@ -24,6 +24,9 @@ class Work(ABC, Generic[Task, Part, Result]):
     An engine may carry an instance and its tasks to other processes, so both pickle, and both are small.
     """
 
+    small: ClassVar[int] = 0
+    """What a task costs at most that is better done with others (`many`) than handed to a thread of its own."""
+
     def cut(self, task: Task, grain: int) -> Sequence[Task]:  # noqa: ARG002
         """`task` in pieces of about `grain` bytes, in order; itself alone where it is done in one go."""
         return (task,)
@@ -35,6 +38,10 @@ class Work(ABC, Generic[Task, Part, Result]):
     @abstractmethod
     def part(self, task: Task, bench: Any, told: Told) -> Part:
         """Do one piece. Runs anywhere."""
+
+    def many(self, tasks: Sequence[Task], bench: Any, told: Told) -> list[Part]:
+        """Do tasks of a few bytes each, which may cost less together; what comes of each is what `part` gives."""
+        return [self.part(task, bench, told) for task in tasks]
 
     @abstractmethod
     def merge(self, task: Task, parts: Sequence[Part]) -> Result:

@@ -5,48 +5,52 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ckptkit.formats.locate import Located, locate
-from ckptkit.formats.names import base_name, files_below, is_file, join
-from ckptkit.formats.storage import open_storage
-from ckptkit.formats.stores import is_url
-from ckptkit.formats.version import files_of
+from ckptkit.formats.locate import locate
+from ckptkit.formats.location import Location
 from ckptkit.model import CHUNK_BYTES
+from ckptkit.storage.address import address
+
+if TYPE_CHECKING:
+    import os
+
+    from ckptkit.storage.address import Address
 
 
 @contextmanager
-def local_copy(path: str) -> Iterator[str]:
-    """`path` itself, or the path of a copy of what is behind the URL `path`, which is there as long as the block lasts.
+def local_copy(path: str | os.PathLike[str]) -> Iterator[Location]:
+    """The checkpoint at `path` as local files: itself, or a copy that is there as long as the block lasts.
 
     Raises:
         CkptkitError: nothing is there, or it changed while it was copied.
     """
-    if not is_url(path):
-        yield path
+    found = locate(path)
+    if not found.at.store.distant:
+        yield found
         return
-    from ckptkit.formats.remote.pinned import unchanging
-
     with tempfile.TemporaryDirectory(prefix="ckptkit-") as folder:
-        with unchanging():
-            copy = _copy(locate(path), folder)
-        yield copy
+        copy = _copy(found, Path(folder))
+        found.at.store.confirm()
+        yield replace(found, at=address(copy), state=None)
 
 
-def _copy(found: Located, folder: str) -> str:
-    if found.kind == "saved-model":
-        target = Path(folder, base_name(found.path) or "model")
-        for name in files_below(found.path):
-            _download(join(found.path, name), target / name)
-        return str(target)
-    for url in files_of(found):
-        if is_file(url):
-            _download(url, Path(folder, base_name(url)))
-    return str(Path(folder, base_name(found.path)))
+def _copy(found: Location, folder: Path) -> Path:
+    if found.format.made_of.folder:
+        target = folder / (found.at.base or "model")
+        for name in found.at.files_below():
+            _download(found.at.join(name), target / name)
+        return target
+    for file in found.files():
+        if file.is_file():
+            _download(file, folder / file.base)
+    return folder / found.at.base
 
 
-def _download(url: str, target: Path) -> None:
+def _download(file: Address, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    with closing(open_storage(url)) as storage, target.open("wb") as file:
+    with closing(file.open()) as storage, target.open("wb") as copy:
         for piece in storage.stream(0, storage.size, memoryview(bytearray(CHUNK_BYTES))):
-            file.write(piece)
+            copy.write(piece)

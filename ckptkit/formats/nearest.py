@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from typing import TYPE_CHECKING
 
 from ckptkit.errors import CkptkitError
-from ckptkit.formats.names import (
-    INDEX_SUFFIX,
-    META_SUFFIX,
-    base_name,
-    folder_of,
-    is_data_shard,
-    is_folder,
-    join,
-    list_folder,
-)
+from ckptkit.formats.tensorflow.names import INDEX_SUFFIX, META_SUFFIX, is_data_shard
+
+if TYPE_CHECKING:
+    from ckptkit.storage.address import Address
 
 # Names of a folder that are looked at: comparing words takes some 20 µs each.
 _MOST_NAMES = 5000
@@ -22,27 +17,30 @@ _MOST_NAMES = 5000
 _SHOWN = 3
 
 
-def nearest(path: str) -> list[str]:
+def nearest(path: Address) -> list[str]:
     """At most three names like that of `path` in its folder; whole paths where the folder's own name is mistyped.
 
     Case does not count, and of a bundle its prefix is named, not its files.
     """
-    folder, name = folder_of(path), base_name(path)
+    folder, name = path.folder, path.base
     try:
-        if is_folder(folder):
+        if folder.is_folder():
             return _like(name, folder)
-        above = folder.removesuffix(base_name(folder))
-        there = [above + parent for parent in _like(base_name(folder), folder_of(folder))]
-        found = [join(parent, near) for parent in there if is_folder(parent) for near in _like(name, parent, same=True)]
+        there = [
+            folder.fronted(folder.front.removesuffix(folder.base) + near) for near in _like(folder.base, folder.folder)
+        ]
+        found = [
+            parent.join(near).text for parent in there if parent.is_folder() for near in _like(name, parent, same=True)
+        ]
     except CkptkitError:
         return []
     return found[:_SHOWN]
 
 
-def _like(name: str, folder: str, *, same: bool = False) -> list[str]:
+def _like(name: str, folder: Address, *, same: bool = False) -> list[str]:
     """Names in `folder` like `name`, the likest first; `same` for whether that may be `name` itself."""
     names: dict[str, str] = {}
-    for entry in list_folder(folder)[:_MOST_NAMES]:
+    for entry in folder.names()[:_MOST_NAMES]:
         if not is_data_shard(entry) and not entry.endswith(META_SUFFIX) and (same or entry != name):
             shown = entry if name.endswith(INDEX_SUFFIX) else entry.removesuffix(INDEX_SUFFIX)
             names.setdefault(shown.casefold(), shown)

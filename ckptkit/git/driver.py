@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Literal
 
 from ckptkit.errors import RefusedError
-from ckptkit.formats.staging import staged
+from ckptkit.formats.registry import binary_patterns
 from ckptkit.git.block import with_block, without_block
 from ckptkit.git.command import read_config, run_git, unset_config
+from ckptkit.output.placing import staged
+from ckptkit.storage.address import address
 
 Scope = Literal["local", "global"]
 
 NAME = "ckptkit"
 
-PATTERNS = ("*.h5", "*.hdf5", "*.keras", "*.index", "*.safetensors", "*.npz")
+PATTERNS = binary_patterns()
 """Files that the driver is for; what of them is no checkpoint is shown as the text or the digest that it is."""
 
 _ATTRIBUTES = tuple(f"{pattern} diff={NAME}" for pattern in PATTERNS)
@@ -148,7 +150,7 @@ def _write(path: Path, text: bytes) -> None:
         Path(os.path.realpath(path)).unlink(missing_ok=True)
         return
     Path(os.path.realpath(path)).parent.mkdir(parents=True, exist_ok=True)
-    with staged(str(path), force=True, inputs=()) as temporary:
+    with staged(address(path), force=True, inputs=()) as temporary:
         Path(temporary).write_bytes(text)
 
 

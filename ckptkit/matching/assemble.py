@@ -5,41 +5,66 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from ckptkit.matching.auto import match_auto
+from ckptkit.matching.atoms import settled_units, without_guesses
+from ckptkit.matching.auto import match_atoms, match_auto
 from ckptkit.matching.blocks import join_units
 from ckptkit.matching.candidates import Fate, Nearest
 from ckptkit.matching.draft import Draft
 from ckptkit.matching.fan_out import fan_out as add_repetitions
-from ckptkit.matching.name import NAME, match_names_strictly
+from ckptkit.matching.name import match_names_strictly
+from ckptkit.matching.nameless import pair_in_order, pair_nameless
+from ckptkit.matching.options import Pairing
 from ckptkit.matching.order import match_order
-from ckptkit.matching.rename import parse_rules
+from ckptkit.matching.places import match_places
 from ckptkit.matching.result import Ambiguous, Match, Pair, Unmatched
+from ckptkit.matching.said import settle_said
 from ckptkit.matching.scope import match_scope
-from ckptkit.matching.signatures import number_class
 from ckptkit.matching.slots import pair_state
-from ckptkit.matching.units import Unit, read_side
+from ckptkit.matching.units import Side, read_side
 from ckptkit.model import By, CheckpointSpec, Variable
+
+Scopes = tuple[Sequence[str], Sequence[str]]
 
 _METHODS: Mapping[By, Callable[[Draft], None]] = {"auto": match_auto, "order": match_order, "scope": match_scope}
 
 
-def match_specs(
-    a: CheckpointSpec, b: CheckpointSpec, *, by: By, rename: Sequence[str], fan_out: bool, slots: bool
-) -> Match:
+def match_specs(a: CheckpointSpec, b: CheckpointSpec, asked: Pairing, scopes: Scopes) -> Match:
     """Match two checkpoints; see `ckptkit.matching.match`."""
-    side_a, side_b = read_side(a, parse_rules(rename)), read_side(b)
-    draft = Draft(side_a, side_b)
+    by = asked.by
+    side_a, side_b = read_side(a, asked.rename, scopes[0]), read_side(b, (), scopes[1])
+    said = settle_said(side_a, side_b, asked.pairs)
+    draft = Draft(said.a, said.b)
+    for i, j, fit, evidence in said.links:
+        draft.settle(i, j, fit, evidence)
+    in_place = pair_nameless(side_a, side_b) if by in ("auto", "order") and not (said.links or said.pairs) else []
     if by == "name":
-        pairs = match_names_strictly(side_a, side_b)
+        pairs = [*_pairs(draft), *match_names_strictly(*_free(draft))]
+    elif in_place:
+        pairs = in_place
     else:
-        _METHODS[by](draft)
-        if fan_out and not draft.complete:
+        if not draft.settled:
+            _METHODS[by](draft)
+        if asked.fan_out and not draft.complete:
             add_repetitions(draft)
         pairs = _pairs(draft)
-    ambiguous = [_ambiguous(draft, tie.source, tie.target, tie.why) for tie in draft.ties()]
-    if slots:
-        pairs.extend(pair_state(a, b, pairs))
-    missing, unexpected = _leftovers(a, b, draft, pairs, ambiguous, slots)
+    if by == "order" and not (draft.links or in_place or said.pairs or draft.ties()):
+        in_place = pair_in_order(side_a, side_b)
+        pairs = in_place or pairs
+    pairs += said.pairs
+    ambiguous = [_ambiguous(draft, tie.source, tie.target, tie.why) for tie in draft.ties() if not in_place]
+    if by == "auto" and not draft.complete and not in_place:
+        settled = settled_units(draft)
+        placed, used = match_places(draft, settled)
+        further, tied = match_atoms(draft, (settled[0] | used[0], settled[1] | used[1]))
+        further += placed
+        ambiguous.extend(tied)
+        pairs, doubtful = without_guesses(
+            [*pairs, *further], (name for group in ambiguous for name in group.source), a, b
+        )
+        ambiguous.extend(doubtful)
+    if asked.slots:
+        pairs.extend(pair_state(a, b, pairs, scopes))
+    missing, unexpected = _leftovers(a, b, draft, pairs, ambiguous, asked.slots)
     used_order = by in ("auto", "order")
     return Match(
         by,
@@ -51,21 +76,26 @@ def match_specs(
     )
 
 
+def _free(draft: Draft) -> tuple[Side, Side]:
+    """Both sides without what is settled."""
+    a = tuple([unit for i, unit in enumerate(draft.a.units) if i not in draft.links])
+    b = tuple([unit for j, unit in enumerate(draft.b.units) if j not in draft.taken])
+    return replace(draft.a, units=a), replace(draft.b, units=b)
+
+
 def _pairs(draft: Draft) -> list[Pair]:
     """The pairs of variables, in the order of the target."""
-    shared = {j: i for i, j in draft.shared}
     pairs: list[Pair] = []
     for j, unit in enumerate(draft.b.units):
         if j in draft.taken:
             i = draft.taken[j]
             link = draft.links[i]
             joined = join_units(draft.a.units[i], unit, link.fit, link.evidence)
+            joined = [replace(pair, confidence=link.margin) for pair in joined]
             pairs.extend(_with_copies(draft, j, joined))
         elif j in draft.fans:
             fan = draft.fans[j]
             pairs.extend(join_units(draft.a.units[fan.source], unit, fan.fit, fan.evidence))
-        elif j in shared:
-            pairs.extend(_equal_variables(draft.a.units[shared[j]], unit))
     return pairs
 
 
@@ -75,17 +105,6 @@ def _with_copies(draft: Draft, target: int, joined: list[Pair]) -> list[Pair]:
         further = {pair.target: pair for pair in join_units(draft.a.units[source], draft.b.units[target], fit, ())}
         joined = [replace(pair, copies=(*pair.copies, further[pair.target].source)) for pair in joined]
     return joined
-
-
-def _equal_variables(a: Unit, b: Unit) -> list[Pair]:
-    """Pairs of equally named and shaped variables of two layers that do not fit as a whole."""
-    own = {a.renamed(variable): variable for variable in a.weights}
-    pairs = []
-    for variable in b.weights:
-        found = own.get(variable.name)
-        if found and found.shape == variable.shape and number_class(found.dtype) == number_class(variable.dtype):
-            pairs.append(Pair((found.name,), (variable.name,), NAME))
-    return pairs
 
 
 def _ambiguous(draft: Draft, source: Iterable[int], target: Iterable[int], why: str) -> Ambiguous:

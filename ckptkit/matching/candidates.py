@@ -92,7 +92,8 @@ class Nearest:
         if _word(variable) != _word(other):
             return f"another role {printable(_word(other))}"
         if other.name in self._fate.taken:
-            return f"already taken by {printable(self._fate.taken[other.name])}"
+            taker = self._fate.taken[other.name]
+            return f"already taken by {printable(taker)}" if taker else "nothing, as its layer does without"
         if other.name in self._fate.tied:
             return "ambiguous itself"
         return self._misfit(variable.name, other.name) or "nothing but its shape speaks for it"

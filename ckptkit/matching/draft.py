@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ckptkit.matching.paths import LayerPath, without_common_prefixes
-from ckptkit.matching.signatures import Fit, Misfit, classify, compare_units
+from ckptkit.matching.signatures import Fit, Misfit, classify, compare_units, signature
 from ckptkit.matching.units import Side
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A pair of units: the target's index, the readings under which they agree, and what it rests on."""
+    """A pair of units: the target's index, the readings under which they agree, what it rests on, by which margin."""
 
     target: int
     fit: Fit
     evidence: tuple[str, ...]
+    margin: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,6 @@ class Draft:
         b: the target.
         links: source -> link.
         taken: target -> source.
-        shared: (source, target) of layers of one name that no convention knows and that agree in some variables only.
         fans: target -> the source that fills it beside its own.
         copies: target -> further sources that must hold what the linked one holds.
     """
@@ -55,12 +55,13 @@ class Draft:
     b: Side
     links: dict[int, Link] = field(default_factory=dict)
     taken: dict[int, int] = field(default_factory=dict)
-    shared: list[tuple[int, int]] = field(default_factory=list)
     fans: dict[int, Fan] = field(default_factory=dict)
     copies: dict[int, list[tuple[int, Fit]]] = field(default_factory=dict)
     _ties: list[Tie] = field(default_factory=list)
     _tied_a: set[int] = field(default_factory=set)
     _tied_b: set[int] = field(default_factory=set)
+    _signatures: tuple[list[Hashable], list[Hashable]] | None = None
+    _fits: dict[tuple[Hashable, Hashable], bool] = field(default_factory=dict)
     _paths: tuple[list[LayerPath], list[LayerPath]] | None = None
 
     @property
@@ -78,13 +79,13 @@ class Draft:
             self._paths = without_common_prefixes(self.a.paths(), self.b.paths())
         return self._paths
 
-    def link(self, source: int, target: int, evidence: tuple[str, ...]) -> bool:
+    def link(self, source: int, target: int, evidence: tuple[str, ...], margin: float | None = None) -> bool:
         """Pair two units, unless one is taken or tied or their readings do not agree; returns whether it did."""
         if not self.is_free(source, target):
             return False
         fit = self.fit(source, target)
         if fit is not None:
-            self.settle(source, target, fit, evidence)
+            self.settle(source, target, fit, evidence, margin)
         return fit is not None
 
     def is_free(self, source: int, target: int) -> bool:
@@ -92,15 +93,27 @@ class Draft:
         taken = source in self.links or target in self.taken
         return not (taken or source in self._tied_a or target in self._tied_b)
 
-    def settle(self, source: int, target: int, fit: Fit, evidence: tuple[str, ...]) -> None:
+    def settle(
+        self, source: int, target: int, fit: Fit, evidence: tuple[str, ...], margin: float | None = None
+    ) -> None:
         """Pair two units that are known to fit, also where they were part of a tie."""
-        self.links[source] = Link(target, fit, evidence)
+        self.links[source] = Link(target, fit, evidence, margin)
         self.taken[target] = source
 
     def fit(self, source: int, target: int) -> Fit | None:
         """How the readings of two units agree; None where they do not."""
         found = compare_units(self.a.units[source], self.b.units[target])
         return None if isinstance(found, Misfit) else found
+
+    def fits(self, source: int, target: int) -> bool:
+        """Whether two units can hold each other's weights; as `fit`, remembered for all units that are made alike."""
+        if self._signatures is None:
+            self._signatures = [signature(unit) for unit in self.a.units], [signature(unit) for unit in self.b.units]
+        key = self._signatures[0][source], self._signatures[1][target]
+        known = self._fits.get(key)
+        if known is None:
+            known = self._fits[key] = self.fit(source, target) is not None
+        return known
 
     def tie(self, source: Iterable[int], target: Iterable[int], why: str) -> None:
         """Say that the units not yet paired among these fit each other in more than one way."""

@@ -36,8 +36,8 @@ def match_names_strictly(a: Side, b: Side) -> list[Pair]:
         pairs.extend(joined)
         used.update(name for pair in joined for name in pair.source)
     by_name = _unique((unit.renamed(v), v) for unit in a.units for v in unit.weights if v.name not in used)
-    for variable in [variable for unit in rest for variable in unit.weights]:
-        found = by_name.get(variable.name)
+    for own, variable in [(unit, variable) for unit in rest for variable in unit.weights]:
+        found = by_name.get(own.renamed(variable))
         if found is not None:
             pairs.append(Pair((found.name,), (variable.name,), NAME))
     return pairs

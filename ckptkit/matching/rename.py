@@ -1,15 +1,19 @@
-"""Rename rules: `REGEX=REPLACEMENT`, applied to the source's layer paths before names are compared."""
+"""Rename rules: `REGEX=REPLACEMENT`, applied to the source's names before they are compared."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ckptkit.errors import UsageError
+from ckptkit.matching.within import nearest
 
 # `(?=x)` and the like hold an equals sign of their own: `\=` is one that does not end the pattern.
 _RULE = re.compile(r"((?:[^\\=]|\\.)*)=(.*)", re.DOTALL)
+
+# What is no letter of a name in most patterns.
+_PLAIN = re.compile(r"\\[A-Za-z]|[\\^$()\[\]{}?*+|]|\.(?=[*+?])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,53 @@ def _parse(rule: str) -> Rename:
     return Rename(compiled, replacement)
 
 
-def apply_rules(rules: Sequence[Rename], path: str) -> str:
-    """`path` after every rule, in order."""
-    for rule in rules:
-        path = rule.pattern.sub(rule.replacement, path)
-    return path
+class Renaming:
+    """Rules at work on the layers of one checkpoint and on their variables; it remembers which of them matched."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        """Rules as a user writes them (see `parse_rules`)."""
+        self._texts = texts
+        self._rules = parse_rules(texts)
+        self._matched = [False] * len(self._rules)
+
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
+    def apply(self, path: str, names: Sequence[str]) -> tuple[str, list[str]]:
+        """A layer's path and the names of its variables, after every rule.
+
+        A rule that matches the path changes it, and the variables go along; one that does not is tried on the full
+        name of each variable.
+        """
+        found = list(names)
+        for place, rule in enumerate(self._rules):
+            changed, count = rule.pattern.subn(rule.replacement, path)
+            if count:
+                self._matched[place] = True
+                found = [changed + name[len(path) :] if name.startswith(path) else name for name in found]
+                path = changed
+                continue
+            for at, name in enumerate(found):
+                renamed, count = rule.pattern.subn(rule.replacement, name)
+                if count:
+                    self._matched[place] = True
+                    found[at] = renamed
+        return path, found
+
+    def check(self, known: Iterable[str], where: str) -> None:
+        """Raise unless every rule matched something.
+
+        Args:
+            known: the names that were there to be matched.
+            where: path of the checkpoint, for the message.
+
+        Raises:
+            UsageError: a rule matched nothing; the hint has the nearest names.
+        """
+        for text, rule, matched in zip(self._texts, self._rules, self._matched, strict=True):
+            if not matched:
+                near = nearest(_PLAIN.sub("", rule.pattern.pattern).strip("/"), known)
+                hint = f"Did you mean {' or '.join(near)}?" if near else f"`ckptkit inspect {where}` lists the names."
+                raise UsageError(
+                    "the rule matches no layer and no variable", path=where, key=f"--rename {text}", hint=hint
+                )

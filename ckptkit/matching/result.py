@@ -5,10 +5,13 @@ Between a source (a) and a target (b). All names are canonical variable names.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ckptkit.display import Displayed
 from ckptkit.model import By, Form
+
+SCHEMA = "ckptkit.match/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,8 @@ class Pair:
             are taken as they lie (equal shapes, no row needed).
         copies: further groups of source variables that must hold the same values (towers that were not shared);
             equality is checked before anything is written.
+        confidence: by how much, in bits, the best assignment by names is better than the best without this pair; None
+            where something else decides (one name, the order, the content).
     """
 
     source: tuple[str, ...]
@@ -33,6 +38,7 @@ class Pair:
     evidence: tuple[str, ...]
     forms: tuple[Form, Form] | None = None
     copies: tuple[tuple[str, ...], ...] = ()
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +89,25 @@ class Match(Displayed):
     def complete(self) -> bool:
         """Whether nothing is missing, unexpected or ambiguous."""
         return not (self.missing or self.unexpected or self.ambiguous)
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain data, without the readings of layers."""
+        return {
+            "schema": SCHEMA,
+            "by": self.by,
+            "complete": self.complete,
+            "order_sources": None if self.order_sources is None else list(self.order_sources),
+            "pairs": [
+                {
+                    "source": list(pair.source),
+                    "target": list(pair.target),
+                    "evidence": list(pair.evidence),
+                    "copies": [list(copy) for copy in pair.copies],
+                    "confidence": pair.confidence,
+                }
+                for pair in self.pairs
+            ],
+            "missing": [asdict(each) for each in self.missing],
+            "unexpected": [asdict(each) for each in self.unexpected],
+            "ambiguous": [asdict(each) for each in self.ambiguous],
+        }

@@ -10,7 +10,7 @@ from ckptkit.matching.units import Unit
 from ckptkit.model import Form, Part, Variable
 
 # Readings of one layer that are looked at: the likeliest first, and more than a dialect has rows for one set of shapes.
-_MAX_FORMS = 8
+_MAX_FORMS = 12
 
 _REAL = ("float", "bfloat")
 
@@ -59,12 +59,18 @@ def compare_units(a: Unit, b: Unit) -> Fit | Misfit:
     if not (a.forms and b.forms):
         return _compare_plain(a, b)
     fits: list[tuple[tuple[bool, int, int], Fit]] = []
+    # Variables are taken as they lie by what they are called; where one file tells only their places, the rows tell.
+    called_alike = leaves(a).keys() == leaves(b).keys()
     why = ""
     for rank_a, form_a in enumerate(a.forms[:_MAX_FORMS]):
         for rank_b, form_b in enumerate(b.forms[:_MAX_FORMS]):
             found = _compare_forms(form_a, form_b)
             if isinstance(found, Misfit):
                 why = why or found.why
+                continue
+            if found.forms is None and not called_alike:
+                found = Fit((form_a, form_b), found.absent)
+                fits.append(((False, rank_a + rank_b, 0), found))
             else:
                 fits.append(((found.absent > 0, rank_a + rank_b, int(found.forms is not None)), found))
     if not fits:
@@ -230,6 +236,14 @@ def classify(
         for pairs in (zip(rooted[0], paths_a, strict=True), zip(rooted[1], paths_b, strict=True))
     ]
     return numbered[0], numbered[1]
+
+
+def signature(unit: Unit) -> Hashable:
+    """All of a unit that `compare_units` looks at."""
+    forms = tuple(
+        [(form.row, form.kind, form.parts, tuple(form.dims.items()), form.assumed, form.options) for form in unit.forms]
+    )
+    return forms, tuple([(leaf, v.shape, v.dtype, v.role) for leaf, v in leaves(unit).items()])
 
 
 def _plain_key(unit: Unit) -> Hashable:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from ckptkit.formats.location import Location
+
 
 class LazyVariable:
     """A variable whose bytes are read when asked for.
@@ -88,9 +90,11 @@ class Checkpoint(Displayed, Mapping[str, LazyVariable]):
         ...     checkpoint["dense/kernel"].read()
     """
 
-    def __init__(self, spec: CheckpointSpec, source: TensorSource) -> None:
+    def __init__(self, spec: CheckpointSpec, source: TensorSource, location: Location | None = None) -> None:
         self.spec = spec
         self.source = source
+        self.location = location
+        """Where it was found; None for one that is no file."""
         self.reopen: tuple[Callable[..., Checkpoint], tuple[str, ...]] | None = None
         """A function and its arguments that give this checkpoint in another process; None where it stays in this one."""
         self._variables = {variable.name: variable for variable in spec.variables}
@@ -171,6 +175,17 @@ class Checkpoint(Displayed, Mapping[str, LazyVariable]):
 
     def __repr__(self) -> str:
         return f"<Checkpoint {self.path!r} ({self.format}): {len(self.layers)} layers, {len(self)} variables>"
+
+    def confirm(self) -> None:
+        """Raise unless it still is what was opened, where that is not noticed by reading on.
+
+        To be called before what was made of it becomes visible.
+
+        Raises:
+            CkptkitError: a file of it is another one by now.
+        """
+        if self.location is not None:
+            self.location.at.store.confirm()
 
     def close(self) -> None:
         """Give back files; idempotent."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from ckptkit.model.assets import StoredAsset
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +133,106 @@ class MetaVariable:
 
 
 @dataclass(frozen=True, slots=True)
+class GraphOp:
+    """A node of a `GraphDef`: its name, its type, and the nodes whose values it takes, in order."""
+
+    name: str
+    type: str
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MetaGraph:
     """Variables of a `.meta` file (or a SavedModel's graph), in order of creation."""
 
     variables: tuple[MetaVariable, ...]
     ops: Mapping[str, str] = field(default_factory=dict)
     """Name -> type of the graph's nodes that a convention can need (`Conv2D`, `MatMul`, …); may be empty."""
+    read_nodes: Callable[[], tuple[GraphOp, ...]] | None = field(default=None, compare=False, repr=False)
+    """Gives what runs forwards in the graph, in stored order; None where it is too large to be worth it."""
 
 
-Structure = LegacyKeras | KerasV3 | ObjectGraph
+@dataclass(frozen=True, slots=True)
+class PickledState:
+    """What a file of `torch.save` holds: dictionaries within dictionaries, and tensors in them."""
+
+    places: Mapping[str, tuple[str, ...]]
+    """Key of a tensor -> the keys of the dictionaries that lead to it; a list's are its numbers."""
+    modules: Mapping[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
+    """Path of a `state_dict` -> paths of all modules, in order of registration, as its `_metadata` lists them."""
+    plain: Mapping[tuple[str, ...], Any] = field(default_factory=dict)
+    """Numbers, texts and lists of them beside the tensors, by path."""
+    tied: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
+    """Pairs of paths that lead to the same elements of one storage."""
+    unordered: bool = False
+    """Whether it was made from a file that told no order of the tensors, so that theirs here says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeLeaf:
+    """A leaf of a tree: its tensor, and the keys that lead to it from the root."""
+
+    key: str
+    path: tuple[str, ...]
+    """Keys of mappings, names of attributes and places in sequences; a key may itself hold `/` or `.`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Evidence in a tree of arrays, as JAX's libraries save them (Orbax, Flax's msgpack)."""
+
+    leaves: tuple[TreeLeaf, ...]
+    """In the file's order, which is that of the alphabet as often as not."""
+    config: Mapping[str, Any] | None = None
+    """The parsed architecture of a Keras model that was saved with its tree, or None."""
+
+
+Structure = LegacyKeras | KerasV3 | ObjectGraph | PickledState | Tree
+
+TOP_LEVEL, OPTIMIZER = "/top_level_model_weights", "/optimizer_weights"
+"""Groups of a `Layout` of the legacy kind that are no layers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a Keras container keeps a tensor, or kept it before it came here.
+
+    Attributes:
+        key: of the tensor, native to the file at hand.
+        group: path of its group: the layer's in the legacy layout, that of the owner of `vars` in Keras 3's; "" for none.
+        word: its name in `weight_names` of that group (legacy), or the `name` attribute of the group (Keras 3).
+    """
+
+    key: str
+    group: str = ""
+    word: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The order of a checkpoint's weights, and how a Keras container groups them.
+
+    What loads by order or class number needs it; it travels in containers that are written from such a one.
+
+    Attributes:
+        kind: whose groups they are: `legacy`, `v3`, or `order` where there are none.
+        places: in the order of the file that they were first read from.
+    """
+
+    kind: Literal["legacy", "v3", "order"]
+    places: tuple[Placed, ...]
+
+
+def layout_in(structure: Structure | None) -> Layout | None:
+    """The groups of a Keras container, in its order; None for what is none."""
+    if isinstance(structure, LegacyKeras):
+        groups = [(group.name, group.weights) for group in structure.groups]
+        groups += [(TOP_LEVEL, structure.top_level), (OPTIMIZER, structure.optimizer)]
+        return Layout("legacy", tuple(Placed(key, name, word) for name, pairs in groups for word, key in pairs))
+    if isinstance(structure, KerasV3):
+        ordered = sorted(structure.groups, key=lambda group: group.address or 0)
+        return Layout("v3", tuple(Placed(key, each.path, each.name or "") for each in ordered for key in each.keys))
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +241,17 @@ class Contents:
 
     Attributes:
         format: name of the format: `keras-h5`, `keras-weights-h5`, `keras`, `keras-sharded`, `tensor-bundle`,
-            `tf-v1`, `saved-model`, `safetensors`, `safetensors-sharded`, `npz`, `hdf5` (datasets without Keras's layout).
+            `tf-v1`, `saved-model`, `safetensors`, `safetensors-sharded`, `npz`, `torch`, `torch-sharded`,
+            `torch-distributed`, `orbax`, `flax-msgpack`, `hdf5` (datasets without Keras's layout).
         producer: who wrote it, as the file says, in words ("Keras 2.4.0, tensorflow"); None when it does not.
         tensors: every tensor, in the file's own order.
         structure: the richest evidence there is, or None.
         meta_graph: what a `.meta` beside a TF1 checkpoint tells, or None.
+        layout: what travelled here with the weights from a container that knew their order, or None.
         notes: what a person should know of how the file was read ("latest of 3 checkpoints in the folder").
         damage: what is wrong with it; the tensors concerned carry a `problem`.
+        assets: what it holds beside tensors.
+        wants: classes and functions, as `module.name`, that a pickle in it would call; they are shown and never looked up.
     """
 
     format: str
@@ -162,5 +259,8 @@ class Contents:
     tensors: tuple[StoredTensor, ...]
     structure: Structure | None = None
     meta_graph: MetaGraph | None = None
+    layout: Layout | None = None
     notes: tuple[str, ...] = ()
     damage: tuple[str, ...] = ()
+    assets: tuple[StoredAsset, ...] = ()
+    wants: tuple[str, ...] = ()

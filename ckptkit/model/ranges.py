@@ -32,6 +32,14 @@ class RangedSource(TensorSource, Protocol):
 
 
 @runtime_checkable
+class ChecksummedSource(TensorSource, Protocol):
+    """A source whose format stores a checksum of every tensor."""
+
+    def stored_checksum(self, key: str) -> str:
+        """What the file says that it is, with its kind (`crc32c:0a1b2c3d`); nothing is read, and nothing verified."""
+
+
+@runtime_checkable
 class ForwardingSource(TensorSource, Protocol):
     """A source that hands some of its tensors through from another one."""
 

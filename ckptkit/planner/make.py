@@ -5,20 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ckptkit.conventions import by_id
+from ckptkit.conventions import LORA_SCALE, by_id
 from ckptkit.errors import RefusedError, UsageError
 from ckptkit.model import CheckpointSpec, Form, TensorSpec, Variable
-from ckptkit.planner.refusal import refuse_ambiguous, refuse_missing, refuse_unexpected
+from ckptkit.planner.adapters import refuse_lost_adapters
+from ckptkit.planner.flatten import Flattening
+from ckptkit.planner.guessed import with_guesses
+from ckptkit.planner.opened import open_places, refused_places
+from ckptkit.planner.refusal import Doubtful, refusal_of
 from ckptkit.planner.relayout import Relayout
-from ckptkit.planner.sides import Side, side_of
+from ckptkit.planner.second_copies import with_second_copies
+from ckptkit.planner.settle import settle
+from ckptkit.planner.sides import LayerSide, side_of
+from ckptkit.planner.tied import Ties, find_ties, sure_ties, with_twice
 from ckptkit.plans import (
     NO_SLOT,
+    OUTSIDE,
+    AddLowRank,
     AddToBlock,
     Cast,
+    Fill,
     Kept,
     Op,
     Plan,
     Read,
+    Reshape,
     Step,
     check_plan,
     infer_spec,
@@ -31,7 +42,12 @@ from ckptkit.plans import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ckptkit.matching.result import Match, Pair
+    from ckptkit.conventions import Expanded
+    from ckptkit.matching.result import Match, Pair, Unmatched
+
+
+# Why the first factor of an adapter keeps the template's value while the second is zero.
+_IDLE = "an adapter that adds nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +57,12 @@ class _Outcome:
     Attributes:
         steps: for the target variables that get a value.
         unused: source variables of which the target has no part.
+        idle: target variables whose value does not matter to what the layer computes, and which keep the template's.
     """
 
     steps: tuple[Step, ...]
     unused: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
 
 
 def make_plan(
@@ -56,6 +74,10 @@ def make_plan(
     allow_unexpected: bool = False,
     slots: bool = False,
     rearranged: Mapping[str, Op] | None = None,
+    expanded: tuple[Expanded, Expanded] | None = None,
+    tied: bool = False,
+    assume: Mapping[str, str] | None = None,
+    whole: tuple[CheckpointSpec, CheckpointSpec] | None = None,
 ) -> Plan:
     """The plan that gives `target` the values of `source`, proven on shapes.
 
@@ -67,37 +89,70 @@ def make_plan(
         allow_unexpected: weights of the source that the target has no place for are left behind.
         slots: whether the match was asked to pair optimizer slots too.
         rearranged: target variable -> expression, where contents were found equal in another order.
+        expanded: (source, target) as they were matched, where a fused layer stood as three (`conventions.fused`);
+            None where the match is of the two as they are stored.
+        tied: whether a person said that an embedding and the kernel of the logits are one table, transposed. Where it is
+            sure nobody has to, unless leftovers are allowed.
+        assume: what a person says that the files do not tell; here, of flattened images.
+        whole: (source, target) with all that they hold, where `source` and `target` are what lies below scopes of
+            them: the rest of the source is left out, and the rest of the target keeps the template's values.
 
     Raises:
         RefusedError: something is missing, unexpected or ambiguous, or two layers compute different maths; names
-            what, with the nearest candidates and why they were turned down.
+            what, with the nearest candidates and why they were turned down. Its `plan` is the plan so far.
     """
-    refuse_ambiguous(match.ambiguous, source, target)
+    stored = source, target
+    if expanded is not None:
+        source, target = expanded[0].spec, expanded[1].spec
     sources = {variable.name: variable for variable in source.variables}
     targets = {variable.name: variable for variable in target.variables}
     # Slots and state are moved where they can be, if asked for, and refuse nothing.
     others = {variable.name for variable in (*source.variables, *target.variables) if variable.kind != "weight"}
     missing = [item for item in match.missing if item.name not in others]
     unexpected = [item for item in match.unexpected if item.name not in others]
-    if not allow_missing:
-        refuse_missing(missing, unexpected, source, target)
-    if not allow_unexpected:
-        refuse_unexpected(unexpected, source, target)
-    steps: dict[str, Step] = {}
+    ties = _ties(match, missing, unexpected, sources, targets, said=tied)
+    if not tied and (allow_missing or allow_unexpected):
+        ties = Ties()
+    made = {step.target.name for step in ties.steps}
+    given = {name for step in ties.steps for name in reads(step.op)}
+    missing = [item for item in missing if item.name not in made]
+    unexpected = [item for item in unexpected if item.name not in ties.settled | given]
+    doubtful = Doubtful(
+        match,
+        () if allow_missing else _sure(missing, target),
+        () if allow_unexpected else _sure(unexpected, source),
+        missing,
+        unexpected,
+        source,
+        target,
+    )
+    places = {place.target.name: place for place in open_places(doubtful)}
+    steps = {step.target.name: step for step in ties.steps}
     left_behind = [item.name for item in unexpected]
+    idle: set[str] = set()
     used: set[str] = set()
+    refused: list[RefusedError] = []
+    flattening = Flattening(source, target, assume or {})
     for pair in match.pairs:
-        if rearranged and pair.target[0] in rearranged:
-            outcome = _plan_rearranged(pair, targets, rearranged)
-        else:
-            outcome = _plan_pair(pair, sources, targets, allow_unexpected=allow_unexpected)
-        steps.update((step.target.name, step) for step in outcome.steps)
+        try:
+            if rearranged and pair.target[0] in rearranged:
+                outcome = _plan_rearranged(pair, targets, rearranged)
+            else:
+                outcome = _plan_pair(pair, sources, targets, flattening, allow_unexpected=allow_unexpected)
+        except RefusedError as error:
+            refused.append(error)
+            places.update((place.target.name, place) for place in refused_places(pair, error, sources, targets))
+            continue
+        steps.update((step.target.name, with_twice(step, ties)) for step in outcome.steps)
         used.update(name for step in outcome.steps for op in (step.op, *step.copies) for name in reads(op))
         left_behind += outcome.unused
+        idle.update(outcome.idle)
+    if match.by != "value":
+        refuse_lost_adapters([name for name in left_behind if name not in used], used, sources)
     kept = tuple(
-        Kept(variable.name, variable.key, _why_kept(variable, slots=slots))
+        Kept(variable.name, variable.key, _IDLE if variable.name in idle else _why_kept(variable, slots=slots))
         for variable in target.variables
-        if variable.name not in steps
+        if variable.name not in steps and variable.name not in places
     )
     plan = Plan(
         source=source.path,
@@ -106,11 +161,68 @@ def make_plan(
         order_source=match.order_sources,
         steps=tuple(steps[variable.name] for variable in target.variables if variable.name in steps),
         kept=kept,
-        missing=tuple(item.target for item in kept if targets[item.target].kind == "weight"),
+        missing=tuple(
+            item.target for item in kept if targets[item.target].kind == "weight" and item.target not in idle
+        ),
         unexpected=tuple(name for name in dict.fromkeys(left_behind) if name not in used),
+        ambiguous=tuple(name for group in match.ambiguous for name in (*group.source, *group.target)),
+        open=tuple(places[variable.name] for variable in target.variables if variable.name in places),
     )
-    check_plan(plan, source, target)
+    if expanded is not None:
+        plan = settle(plan, *stored, (expanded[0].parts, expanded[1].parts))
+    plan = with_guesses(with_second_copies(plan, *stored), *stored)
+    if whole is not None:
+        plan = _with_rest(plan, stored, whole)
+    check_plan(plan, *(whole or stored))
+    refusal = refusal_of(doubtful) or next(iter(refused), None)
+    if refusal is not None:
+        refusal.plan = plan
+        raise refusal
     return plan
+
+
+def _sure(items: Iterable[Unmatched], spec: CheckpointSpec) -> list[Unmatched]:
+    """Those of one side that are weights beyond doubt: the others are named and refuse nothing."""
+    doubtful = {variable.name for variable in spec.variables if variable.doubtful}
+    return [item for item in items if item.name not in doubtful]
+
+
+def _with_rest(
+    plan: Plan, below: tuple[CheckpointSpec, CheckpointSpec], whole: tuple[CheckpointSpec, CheckpointSpec]
+) -> Plan:
+    """`plan` with what lies outside the scopes: left out of the source, kept in the target."""
+    ours, theirs = ({variable.name for variable in spec.variables} for spec in below)
+    kept = {item.target: item for item in plan.kept}
+    for variable in whole[1].variables:
+        if variable.name not in theirs:
+            kept[variable.name] = Kept(variable.name, variable.key, OUTSIDE)
+    return replace(
+        plan,
+        kept=tuple(kept[variable.name] for variable in whole[1].variables if variable.name in kept),
+        left_out=tuple(v.name for v in whole[0].variables if v.kind == "weight" and v.name not in ours),
+    )
+
+
+def _ties(
+    match: Match,
+    missing: Iterable[Unmatched],
+    unexpected: Iterable[Unmatched],
+    sources: Mapping[str, Variable],
+    targets: Mapping[str, Variable],
+    *,
+    said: bool,
+) -> Ties:
+    """What a table that is stored once on one side and twice on the other settles; what is sure, where nobody said it."""
+    taken = {
+        pair.source[0]: pair.target[0] for pair in match.pairs if len(pair.source) == len(pair.target) == 1
+    }  # fmt: skip
+    weights = [variable for variable in sources.values() if variable.kind == "weight"]
+    wanted = [targets[item.name] for item in missing if item.name in targets]
+    loose = [sources[item.name] for item in unexpected if item.name in sources]
+    ties = find_ties(wanted, loose, weights, taken)
+    if said:
+        return ties
+    return sure_ties(ties, wanted, loose, ((targets[name], source) for source, name in taken.items()))
 
 
 def _why_kept(variable: Variable, *, slots: bool) -> str:
@@ -122,35 +234,61 @@ def _why_kept(variable: Variable, *, slots: bool) -> str:
 
 
 def _plan_pair(
-    pair: Pair, sources: Mapping[str, Variable], targets: Mapping[str, Variable], *, allow_unexpected: bool
+    pair: Pair,
+    sources: Mapping[str, Variable],
+    targets: Mapping[str, Variable],
+    flattening: Flattening,
+    *,
+    allow_unexpected: bool,
 ) -> _Outcome:
     if pair.forms is None:
         return _plan_alike(pair, sources, targets)
     source_form, target_form = pair.forms
     _need_same_maths(pair, source_form, target_form)
-    source_row, target_row = by_id(source_form.row), by_id(target_form.row)
-    if source_row.natives == target_row.natives and source_form.assumed == target_form.assumed:
+    reordered = flattening.applied(
+        pair,
+        (by_id(source_form.row), by_id(target_form.row)),
+        (source_form, target_form),
+        # A pair may lack a side's variables, where one is made of what another pair has; a reading never does.
+        (sources[source_form.natives[0][1]], targets[target_form.natives[0][1]]),
+    )
+    (source_row, target_row), (source_form, target_form) = reordered.rows, reordered.forms
+    alike = source_row.natives == target_row.natives and source_form.assumed == target_form.assumed
+    if alike and not source_row.adapters:
         held, wanted = dict(source_form.natives), dict(target_form.natives)
         if held.keys() == wanted.keys():
             own = [(held[suffix], name) for suffix, name in wanted.items() if name in pair.target]
             return _plan_reads(pair, own, sources, targets)
     source = side_of(source_form, source_row, sources)
     target = side_of(target_form, target_row, targets)
+    gates = _unplaced_gates(source, target)
     if not allow_unexpected:
-        _need_a_place(pair, _unplaced(source, target), source)
+        _need_a_place(pair, _unplaced(source, target) or gates, source)
     _need_room_for_forget_bias(pair, source, target)
-    steps = []
+    steps: list[Step] = []
+    # The first factor keeps the template's values, as in a new adapter, and the product is zero with the second.
+    first, second = ({pair[place].name for pair in target.adapters.values()} for place in (0, 1))
     for name in pair.target:
+        if name in first:
+            continue
+        if name in second:
+            nothing = Fill(0.0, targets[name].shape, targets[name].dtype)
+            steps.append(_step(nothing, targets[name], pair.evidence, (f"{_IDLE}: its second factor is zero",), pair))
+            continue
         relayout = Relayout(source, target)
         op = relayout.op(name)
         doubts = [f"the source has no {role}: filled with its neutral value" for role in relayout.filled]
+        doubts += [f"the source has one table for both ways: {fact}" for fact in relayout.tied]
+        doubts += [f"the adapter of {merged} is merged into it" for merged in relayout.merged]
+        doubts += reordered.says if _reshapes(op) else ()
+        doubts += [f"{gate} is left behind" for gate in gates]
         doubts += [f"assumes {fact}" for fact in _assumed(source, target, op, targets[name])]
         steps.append(_step(op, targets[name], _evidence(pair, op), doubts, pair))
     used = {name for step in steps for name in reads(step.op)}
     unused = tuple(name for name in pair.source if name not in used)
     if not allow_unexpected:
         _need_a_place(pair, unused, source)
-    return _Outcome(tuple(steps), unused)
+    return _Outcome(tuple(steps), unused, tuple(name for name in pair.target if name in first))
 
 
 def _plan_rearranged(pair: Pair, targets: Mapping[str, Variable], rearranged: Mapping[str, Op]) -> _Outcome:
@@ -159,14 +297,31 @@ def _plan_rearranged(pair: Pair, targets: Mapping[str, Variable], rearranged: Ma
     return _Outcome(tuple(_step(rearranged[name], targets[name], evidence, (), pair) for name in pair.target))
 
 
-def _unplaced(source: Side, target: Side) -> tuple[str, ...]:
+def _unplaced(source: LayerSide, target: LayerSide) -> tuple[str, ...]:
     """Source variables that hold only what the target's row does not know."""
     known = {role for native in target.row.natives for spelled in native.roles for role in spelled.split("+")}
     placed = {slab.variable.name for slab in source.slabs if known & set(slab.role.split("+"))}
     return tuple(dict.fromkeys(slab.variable.name for slab in source.slabs if slab.variable.name not in placed))
 
 
-def _need_a_place(pair: Pair, unused: Sequence[str], source: Side) -> None:
+def _unplaced_gates(source: LayerSide, target: LayerSide) -> tuple[str, ...]:
+    """Gates of the source's parts that the target's row has no place for, although it has one for the part's others.
+
+    Flax's GRUs add the recurrent bias of a new state only, or none at all.
+    """
+    known: dict[str, set[str]] = {}
+    for role, letter in target.row_gates():
+        known.setdefault(role, set()).add(letter)
+    return tuple(
+        f"the {role.replace('_', ' ')} of gate {gate.letter} in {slab.variable.name}"
+        for slab in source.slabs
+        for role in [slab.role.partition("+")[0]]
+        for gate in slab.gates
+        if role in known and gate.letter not in known[role]
+    )
+
+
+def _need_a_place(pair: Pair, unused: Sequence[str], source: LayerSide) -> None:
     """Raise unless every source variable goes somewhere."""
     if unused:
         lost = f" ({source.row.lost})" if source.row.lost else ""
@@ -223,7 +378,7 @@ def _need_same_maths(pair: Pair, source: Form, target: Form) -> None:
         )
 
 
-def _need_room_for_forget_bias(pair: Pair, source: Side, target: Side) -> None:
+def _need_room_for_forget_bias(pair: Pair, source: LayerSide, target: LayerSide) -> None:
     """Raise where the frameworks add different forget biases and the target has no variable to settle it in."""
     added = Relayout(source, target).added("bias", "f")
     if added and not target.holders("bias", "f"):
@@ -233,12 +388,15 @@ def _need_room_for_forget_bias(pair: Pair, source: Side, target: Side) -> None:
         )
 
 
-def _assumed(source: Side, target: Side, op: Op, variable: Variable) -> Iterator[str]:
+def _assumed(source: LayerSide, target: LayerSide, op: Op, variable: Variable) -> Iterator[str]:
     """What the two readings take for granted and `op` rests on: a forget bias, or how a kernel lies."""
     settled = source.forget_bias != target.forget_bias and _adds(op)
     lies = source.row is not target.row and len(variable.shape) > 1
     for fact in dict.fromkeys((*source.form.assumed, *target.form.assumed)):
-        if settled if fact.startswith("forget_bias=") else lies:
+        if fact.startswith(f"{LORA_SCALE}="):
+            if fact in source.form.assumed and _merges(op):
+                yield fact
+        elif settled if fact.startswith("forget_bias=") else lies:
             yield fact
 
 
@@ -249,8 +407,16 @@ def _evidence(pair: Pair, op: Op) -> tuple[str, ...]:
     return (*pair.evidence, f"{pair.forms[0].row} → {pair.forms[1].row}")
 
 
+def _reshapes(op: Op) -> bool:
+    return isinstance(op, Reshape) or any(_reshapes(part) for part in operands(op))
+
+
 def _adds(op: Op) -> bool:
     return isinstance(op, AddToBlock) or any(_adds(part) for part in operands(op))
+
+
+def _merges(op: Op) -> bool:
+    return isinstance(op, AddLowRank) or any(_merges(part) for part in operands(op))
 
 
 def _step(op: Op, target: Variable, evidence: Sequence[str], doubts: Iterable[str], pair: Pair) -> Step:
@@ -265,11 +431,12 @@ def _step(op: Op, target: Variable, evidence: Sequence[str], doubts: Iterable[st
         raise RefusedError(f"no way to check that {len(pair.copies) + 1} sources of it are equal", key=target.name)
     copies = tuple(replace_reads(op, dict(zip(pair.source, copy, strict=True))) for copy in pair.copies)
     spec = TensorSpec(target.name, target.shape, target.dtype)
-    return Step(spec, target.key, op, tuple(evidence), tuple(notes), tuple(dict.fromkeys(copies)))
+    return Step(spec, target.key, op, tuple(evidence), tuple(notes), tuple(dict.fromkeys(copies)), pair.confidence)
 
 
 def _infer(op: Op, target: Variable) -> TensorSpec:
     try:
-        return replace(infer_spec(op), name=target.name)
+        found = infer_spec(op)
     except UsageError as error:
         raise RefusedError(f"{error.key}: {error.problem}", key=target.name) from error
+    return TensorSpec(target.name, found.shape, found.dtype)

@@ -11,10 +11,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from ckptkit.conventions.layout import REST, Shape
-from ckptkit.conventions.reference import NEUTRAL
+from ckptkit.conventions.reference import NEUTRAL, TIED
 from ckptkit.errors import RefusedError
-from ckptkit.planner.sides import Side, Slab
+from ckptkit.planner.sides import LayerSide, Slab
 from ckptkit.plans import (
+    AddLowRank,
     AddToBlock,
     Cast,
     Concat,
@@ -33,18 +34,29 @@ from ckptkit.plans import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ckptkit.model import Variable
+
+
+# Types of a quantized kernel.
+_INTEGERS = ("int8", "int4")
+
 
 class Relayout:
     """Makes expressions for the variables of `target` out of those of `source`."""
 
-    def __init__(self, source: Side, target: Side) -> None:
+    def __init__(self, source: LayerSide, target: LayerSide) -> None:
         self._source = source
         self._target = target
         self._where = {**dict(source.row.where), **dict(target.row.where)}
         self._dims = {**source.form.dims, **target.form.dims}
-        self._dtypes = {slab.variable.dtype for slab in source.slabs}
+        factors = [variable for pair in source.adapters.values() for variable in pair]
+        self._dtypes = {variable.dtype for variable in (*(slab.variable for slab in source.slabs), *factors)}
         self.filled: list[str] = []
         """Roles that the source does not have, so that their neutral value is used."""
+        self.tied: list[str] = []
+        """Roles that the source does not have because it uses another one, transposed."""
+        self.merged: list[str] = []
+        """Variables of the source to which the product of an adapter's factors was added."""
 
     def op(self, variable: str) -> Op:
         """The value of a target variable, in the source's dtype.
@@ -71,11 +83,24 @@ class Relayout:
                 all(self._source.holds_alone(item) for item in held)
                 and all(self._target.holds_alone(item) for item in slabs)
             ):
-                return self._read(slab)
+                return self._read(slab) if slab.variable.name in self._source.adapters else _whole(slab.variable)
         return None
 
     def _read(self, slab: Slab) -> Op:
-        read = Read(slab.variable.name, slab.variable.shape, slab.variable.dtype)
+        adapter = self._source.adapters.get(slab.variable.name)
+        if adapter is None:
+            return self._variable(slab.variable)
+        if slab.variable.dtype.endswith(_INTEGERS):
+            raise RefusedError(
+                f"{slab.variable.name} is quantized: its adapter cannot be added to integers",
+                hint="Save the model as .weights.h5 or .keras: Keras merges the adapter and quantizes again.",
+            )
+        self.merged.append(slab.variable.name)
+        of, left, right = (self._variable(variable) for variable in (slab.variable, *adapter))
+        return AddLowRank(of, left, right, self._source.lora_scale)
+
+    def _variable(self, variable: Variable) -> Op:
+        read = _whole(variable)
         # Parts of several dtypes meet in the widest that is at hand: the target's.
         dtype = self._target.slabs[0].variable.dtype
         return Cast(read, dtype) if len(self._dtypes) > 1 and dtype != read.dtype else read
@@ -90,6 +115,9 @@ class Relayout:
         values = [value for role in slab.role.split("+") for value in self._values(slab, role, letters)]
         if not values:
             role = slab.role.partition("+")[0]
+            if role in TIED and (holders := self._source.holders(TIED[role], None)):
+                self.tied.append(f"{role} = {TIED[role]}, transposed")
+                return Transpose(self._read(holders[0]), (1, 0))
             if role not in NEUTRAL:
                 raise RefusedError("the source holds nothing for it", key=slab.variable.name, expected=slab.role)
             self.filled.append(role)
@@ -178,6 +206,10 @@ class Relayout:
     def _fill(self, slab: Slab, gates: int, value: float) -> Op:
         dtype = self._target.slabs[0].variable.dtype if len(self._dtypes) > 1 else next(iter(self._dtypes))
         return Fill(value, slab.shape(gates), dtype)
+
+
+def _whole(variable: Variable) -> Read:
+    return Read(variable.name, variable.shape, variable.dtype)
 
 
 def _raised(slab: Slab) -> bool:

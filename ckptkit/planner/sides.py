@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ckptkit.conventions import LORA_SCALE
 from ckptkit.conventions.layout import Axis, Gate, Layout, Piece, Shape, align, parse_layout
 from ckptkit.conventions.rows import Native, Row
 from ckptkit.errors import RefusedError
@@ -59,18 +60,20 @@ class Slab:
                 found.append((_GATE_AXIS, gates * piece.block(dims)))
                 continue
             for name in piece.dims:
-                found += [(factor, dims[factor]) for factor in where.get(name, name).split(".")]
+                found += [(factor, dims[factor]) for factor in where.get(name, name).split(".") if factor != "1"]
         if self.layout.filled:
             sizes = dict(found)
             found = [(name, sizes[name]) for name in self.layout.filled]
+        second = {name for _, piece, _, _ in self.axes if piece.second for name in piece.dims}
         seen: list[str] = []
         for name, _ in found:
-            seen.append(f"{name}{sum(other.startswith(name) for other in seen)}")
+            place = sum(other.startswith(name) for other in seen)
+            seen.append(f"{name}{1 - place if name in second else place}")
         return [(name, size) for name, (_, size) in zip(seen, found, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class LayerSide:
     """One layer under one reading.
 
     Attributes:
@@ -78,12 +81,16 @@ class Side:
         row: its row.
         slabs: what its variables hold, in the order of the row.
         forget_bias: what the framework adds to raised gates when it runs.
+        adapters: name of a variable -> the factors whose product is added to it when the layer runs.
+        lora_scale: by what that product is multiplied.
     """
 
     form: Form
     row: Row
     slabs: tuple[Slab, ...]
     forget_bias: float
+    adapters: Mapping[str, tuple[Variable, Variable]] = field(default_factory=dict)
+    lora_scale: float = 1.0
 
     def holders(self, role: str, letter: str | None) -> list[Slab]:
         """The slabs whose sum is gate `letter` of `role`; of a stored sum of roles, the first one has it all."""
@@ -100,17 +107,21 @@ class Side:
 
     def raises(self, role: str, letter: str) -> bool:
         """Whether the framework adds the forget bias to gate `letter` of `role`, be there a variable for it or not."""
-        return any(
-            gate.raised and gate.letter == letter
-            for native in self.row.natives
-            for place, spelled in enumerate(native.roles)
-            if role in spelled.split("+")
-            for axis in parse_layout(native.layout).axes
-            for gate in (axis.pieces[place if len(axis.pieces) > 1 else 0].gates if axis.pieces else ())
-        )
+        return any(gate.raised and gate.letter == letter for found, gate in self._row_gates() if found == role)
+
+    def row_gates(self) -> Iterator[tuple[str, str]]:
+        """(role, letter) of every gate that the row has a place for, be there a variable for it or not."""
+        return ((role, gate.letter) for role, gate in self._row_gates())
+
+    def _row_gates(self) -> Iterator[tuple[str, Gate]]:
+        for native in self.row.natives:
+            for place, spelled in enumerate(native.roles):
+                for axis in parse_layout(native.layout).axes:
+                    gates = axis.pieces[place if len(axis.pieces) > 1 else 0].gates if axis.pieces else ()
+                    yield from ((role, gate) for role in spelled.split("+") for gate in gates)
 
 
-def side_of(form: Form, row: Row, variables: Mapping[str, Variable]) -> Side:
+def side_of(form: Form, row: Row, variables: Mapping[str, Variable]) -> LayerSide:
     """A layer made ready: `form` is its reading by `row`, `variables` are by canonical name."""
     by_suffix = {native.suffix: native for native in row.natives}
     names = dict(form.natives)
@@ -120,8 +131,11 @@ def side_of(form: Form, row: Row, variables: Mapping[str, Variable]) -> Side:
         if suffix in names
         for slab in _slabs(by_suffix[suffix], variables[names[suffix]], form.dims)
     ]
-    forget_bias = next((fact.partition("=")[2] for fact in form.assumed if fact.startswith("forget_bias=")), "0")
-    return Side(form, row, tuple(slabs), float(forget_bias))
+    facts = dict(fact.split("=", 1) for fact in form.assumed)
+    adapters = {names[of]: (variables[names[a]], variables[names[b]]) for of, a, b in row.adapters}
+    return LayerSide(
+        form, row, tuple(slabs), float(facts.get("forget_bias", "0")), adapters, float(facts.get(LORA_SCALE, "1"))
+    )
 
 
 def _slabs(native: Native, variable: Variable, dims: Mapping[str, int]) -> Iterator[Slab]:

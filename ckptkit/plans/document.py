@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ckptkit.display import Displayed
-from ckptkit.errors import UsageError
+from ckptkit.errors import RefusedError, UsageError
 from ckptkit.model import CheckpointSpec, TensorSpec, Variable
-from ckptkit.plans.ops import Fill, Op, Read, infer_spec, leaves
+from ckptkit.plans.ops import Fill, Op, Read, Template, infer_spec, leaves
+
+# Names in a message.
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,8 @@ class Step:
         evidence: what the pairing rests on, for people.
         doubts: what a person should know before believing it (an assumption, a cast that rounds).
         copies: expressions over other source variables that must give the very same values.
+        confidence: by how much, in bits, names speak for this pairing rather than for the next best; None where
+            something else decides.
     """
 
     target: TensorSpec
@@ -30,10 +35,46 @@ class Step:
     evidence: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     copies: tuple[Op, ...] = ()
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A source variable that could fill an open place.
+
+    Attributes:
+        source: its name, shape and dtype.
+        speaks_for: what speaks for it, in words.
+        against: what speaks against it.
+    """
+
+    source: TensorSpec
+    speaks_for: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A target variable of which nothing says yet what it gets: a plan with one is not applied.
+
+    Attributes:
+        target: canonical name, shape and dtype.
+        key: native key in the target's format.
+        why: what keeps it open.
+        candidates: the nearest first.
+    """
+
+    target: TensorSpec
+    key: str
+    why: str
+    candidates: tuple[Choice, ...] = ()
 
 
 # Why a slot keeps the template's value although slots were asked for.
 NO_SLOT = "the source has no slot for it"
+
+# Why a variable keeps the template's value that lies elsewhere in it than what was asked for.
+OUTSIDE = "outside the scope"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +84,22 @@ class Kept:
     target: str
     key: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprints:
+    """What the tensors of the two files were that a plan was made for: canonical name -> fingerprint of its content.
+
+    A fingerprint is a word for its kind, a colon and hexadecimal digits: `crc32c` and `crc32` (as the file stores it),
+    `sha256` (of all bytes), or `sample` (of a few).
+
+    Attributes:
+        source: of the variables that the plan reads or leaves behind.
+        target: of all of the template's.
+    """
+
+    source: Mapping[str, str]
+    target: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +116,9 @@ class Plan(Displayed):
         missing: those of `kept` that wanted a weight of the source and found none.
         unexpected: weights of the source that go nowhere.
         ambiguous: variables of either side that fit in several ways and are not moved.
+        fingerprints: of the two files; None where none were taken.
+        open: target variables that a person has still to decide on.
+        left_out: weights of the source outside the scope that was named.
     """
 
     source: str
@@ -70,6 +130,20 @@ class Plan(Displayed):
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     ambiguous: tuple[str, ...] = ()
+    fingerprints: Fingerprints | None = None
+    open: tuple[Open, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def refuse_open(plan: Plan) -> None:
+    """Raise `RefusedError` where a plan has open places."""
+    if plan.open:
+        names = [place.target.name for place in plan.open]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        raise RefusedError(
+            f"the plan leaves open what these get: {', '.join(names[:_NAMED])}{more}",
+            hint="Move each entry from `open` to `steps` with an `op`, or to `kept`.",
+        )
 
 
 def check_plan(plan: Plan, source: CheckpointSpec | None = None, target: CheckpointSpec | None = None) -> None:
@@ -92,7 +166,14 @@ def check_plan(plan: Plan, source: CheckpointSpec | None = None, target: Checkpo
                 for leaf in leaves(op):
                     if isinstance(leaf, Read):
                         _check_stale(sources, leaf.variable, leaf, f"{where}: read {leaf.variable}", source.path)
-    keys = [step.key for step in plan.steps] + [kept.key for kept in plan.kept]
+    if target is not None:
+        targets = {variable.name: variable for variable in target.variables}
+        for place, step in enumerate(plan.steps):
+            for leaf in (leaf for op in (step.op, *step.copies) for leaf in leaves(op)):
+                if isinstance(leaf, Template):
+                    where = f"steps[{place}] ({step.target.name}): template {leaf.variable}"
+                    _check_stale(targets, leaf.variable, leaf, where, target.path)
+    keys = [step.key for step in plan.steps] + [kept.key for kept in plan.kept] + [place.key for place in plan.open]
     repeated = next((key for key in keys if keys.count(key) > 1), None) if len(set(keys)) < len(keys) else None
     if repeated is not None:
         raise UsageError("two entries of the plan give one target variable", key=repeated)
@@ -125,6 +206,9 @@ def _check_target(plan: Plan, target: CheckpointSpec) -> None:
         if targets[step.target.name].key != step.key:
             raise UsageError("the plan is stale", key=where, expected=step.key, found=targets[step.target.name].key)
     named = {step.target.name for step in plan.steps} | {kept.target for kept in plan.kept}
+    named |= {place.target.name for place in plan.open}
+    for place, item in enumerate(plan.open):
+        _check_stale(targets, item.target.name, item.target, f"open[{place}] ({item.target.name})", target.path)
     for name in targets:
         if name not in named:
             raise UsageError("the plan says nothing of this variable", path=target.path, key=name)
@@ -134,7 +218,7 @@ def _check_target(plan: Plan, target: CheckpointSpec) -> None:
 
 
 def _check_stale(
-    variables: Mapping[str, Variable], name: str, wanted: Read | TensorSpec, where: str, path: str
+    variables: Mapping[str, Variable], name: str, wanted: Read | Template | TensorSpec, where: str, path: str
 ) -> None:
     """Raise unless the variable `name` is there with the shape and dtype that the plan says."""
     variable = variables.get(name)

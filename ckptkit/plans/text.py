@@ -15,8 +15,8 @@ from typing import Any, TypeVar, cast
 from ckptkit import dtypes
 from ckptkit.errors import UsageError, without_secrets
 from ckptkit.model import TensorSpec
-from ckptkit.plans.document import Kept, Plan, Step, check_plan
-from ckptkit.plans.ops import WORDS, Concat, Fill, Op, Read, Sum, word_of
+from ckptkit.plans.document import Choice, Fingerprints, Kept, Open, Plan, Step, check_plan
+from ckptkit.plans.ops import WORDS, AddLowRank, Concat, Fill, GatherRows, Op, Read, Sum, Template, word_of
 
 SCHEMA = "ckptkit.remap/1"
 
@@ -32,17 +32,22 @@ _T = TypeVar("_T")
 
 def encode_plan(plan: Plan) -> dict[str, Any]:
     """The plan as JSON data."""
+    prints = plan.fingerprints
+    taken = {} if prints is None else {"fingerprints": {"source": dict(prints.source), "target": dict(prints.target)}}
     return {
         "schema": SCHEMA,
         "source": without_secrets(plan.source),
         "target": without_secrets(plan.target),
         "by": plan.by,
         "order_source": None if plan.order_source is None else list(plan.order_source),
+        **taken,
         "steps": [_encode_step(step) for step in plan.steps],
         "kept": [{"target": kept.target, "key": kept.key, "why": kept.why} for kept in plan.kept],
         "missing": list(plan.missing),
         "unexpected": list(plan.unexpected),
         "ambiguous": list(plan.ambiguous),
+        "open": [_encode_open(place) for place in plan.open],
+        "left_out": list(plan.left_out),
     }
 
 
@@ -54,9 +59,31 @@ def _encode_step(step: Step) -> dict[str, Any]:
         "dtype": step.target.dtype,
         "op": encode_op(step.op),
         "evidence": list(step.evidence),
+        "confidence": None if step.confidence is None else round(step.confidence, 3),
         "doubts": list(step.doubts),
     }
     return {**encoded, "copies": [encode_op(copy) for copy in step.copies]} if step.copies else encoded
+
+
+def _encode_open(place: Open) -> dict[str, Any]:
+    candidates = [
+        {
+            "source": choice.source.name,
+            "shape": list(choice.source.shape),
+            "dtype": choice.source.dtype,
+            "for": list(choice.speaks_for),
+            "against": list(choice.against),
+        }
+        for choice in place.candidates
+    ]
+    return {
+        "target": place.target.name,
+        "key": place.key,
+        "shape": list(place.target.shape),
+        "dtype": place.target.dtype,
+        "candidates": candidates,
+        "why": place.why,
+    }
 
 
 def encode_op(op: Op) -> dict[str, Any]:
@@ -66,11 +93,15 @@ def encode_op(op: Op) -> dict[str, Any]:
     match op:
         case Concat() | Sum():
             operand = [encode_op(part) for part in operand]
-        case Read() | Fill():
+        case Read() | Fill() | Template():
             pass
         case _:
             operand = encode_op(operand)
     values = {name: getattr(op, name) for name in rest}
+    if isinstance(op, AddLowRank):
+        values.update(left=encode_op(op.left), right=encode_op(op.right))
+    if isinstance(op, GatherRows):
+        values.update(base=encode_op(op.base))
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
     return {word_of(op): operand, **plain}
 
@@ -105,21 +136,43 @@ def _parse_document(data: object) -> Plan:
     if schema != SCHEMA:
         raise UsageError("not a plan that this version reads", key="schema", expected=SCHEMA, found=schema)
     order = "order_source"
-    values = _object(data, "plan", _DOCUMENT)
+    values = _object(data, "plan", _DOCUMENT, {"fingerprints": None, "open": (), "left_out": ()})
     if values[order] is not None and len(values[order]) != 2:
         raise UsageError("wants two words, for source and target, or null", key=order)
     values.pop("schema")
     return Plan(**values)
 
 
+def _parse_fingerprints(value: object, where: str) -> Fingerprints:
+    return Fingerprints(**_object(value, where, {"source": _strings_by_name, "target": _strings_by_name}))
+
+
+def _strings_by_name(value: object, where: str) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise UsageError("wants an object", key=where, found=_kind(value))
+    return {name: _string(each, f"{where}.{name}") for name, each in value.items()}
+
+
 def _parse_step(value: object, where: str) -> Step:
-    values = _object(value, where, _STEP, {"copies": ()})
+    values = _object(value, where, _STEP, {"copies": (), "confidence": None})
     target = TensorSpec(values.pop("target"), values.pop("shape"), values.pop("dtype"))
     return Step(target=target, **values)
 
 
 def _parse_kept(value: object, where: str) -> Kept:
     return Kept(**_object(value, where, {"target": _string, "key": _string, "why": _string}))
+
+
+def _parse_open(value: object, where: str) -> Open:
+    values = _object(value, where, _OPEN, {"candidates": (), "why": ""})
+    target = TensorSpec(values.pop("target"), values.pop("shape"), values.pop("dtype"))
+    return Open(target=target, **values)
+
+
+def _parse_choice(value: object, where: str) -> Choice:
+    values = _object(value, where, _CHOICE, {"for": (), "against": ()})
+    source = TensorSpec(values["source"], values["shape"], values["dtype"])
+    return Choice(source, values["for"], values["against"])
 
 
 def _parse_op(value: object, where: str, depth: int = 0) -> Op:
@@ -135,9 +188,9 @@ def _parse_op(value: object, where: str, depth: int = 0) -> Op:
     def inner(operand: object, place: str) -> Op:
         return _parse_op(operand, place, depth + 1)
 
-    parsers: dict[str, _Parser] = {name: _FIELDS[name] for name in rest}
+    parsers: dict[str, _Parser] = {name: _FIELDS.get(name, inner) for name in rest}
     match kind.__name__:
-        case "Read":
+        case "Read" | "Template":
             parsers[word] = _string
         case "Fill":
             parsers[word] = _number
@@ -202,6 +255,10 @@ def _naturals(value: object, where: str) -> tuple[int, ...]:
     return numbers
 
 
+def _rows(value: object, where: str) -> tuple[int | None, ...]:
+    return _list_of(lambda item, place: None if item is None else _natural(item, place))(value, where)
+
+
 def _list_of(parse: Callable[[object, str], _T]) -> Callable[[object, str], tuple[_T, ...]]:
     def parse_all(value: object, where: str) -> tuple[_T, ...]:
         if not isinstance(value, list):
@@ -235,6 +292,8 @@ _FIELDS: dict[str, _Parser] = {
     "blocks": _natural,
     "block": _natural,
     "value": _number,
+    "scale": _number,
+    "rows": _rows,
 }
 _STEP: dict[str, _Parser] = {
     "target": _string,
@@ -243,8 +302,24 @@ _STEP: dict[str, _Parser] = {
     "dtype": _dtype,
     "op": _parse_op,
     "evidence": _list_of(_string),
+    "confidence": lambda value, where: None if value is None else _number(value, where),
     "doubts": _list_of(_string),
     "copies": _list_of(_parse_op),
+}
+_CHOICE: dict[str, _Parser] = {
+    "source": _string,
+    "shape": _naturals,
+    "dtype": _dtype,
+    "for": _list_of(_string),
+    "against": _list_of(_string),
+}
+_OPEN: dict[str, _Parser] = {
+    "target": _string,
+    "key": _string,
+    "shape": _naturals,
+    "dtype": _dtype,
+    "candidates": _list_of(_parse_choice),
+    "why": _string,
 }
 _DOCUMENT: dict[str, _Parser] = {
     "schema": _string,
@@ -257,4 +332,7 @@ _DOCUMENT: dict[str, _Parser] = {
     "missing": _list_of(_string),
     "unexpected": _list_of(_string),
     "ambiguous": _list_of(_string),
+    "fingerprints": _parse_fingerprints,
+    "open": _list_of(_parse_open),
+    "left_out": _list_of(_string),
 }

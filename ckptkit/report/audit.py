@@ -18,14 +18,17 @@ _MOST_NAMES = 4
 def show(audit: Audit, page: Page) -> None:
     """Write the page."""
     errors = len(audit.errors)
-    warnings = sum(finding.severity == "warning" for finding in audit.findings)
+    warnings = len(audit.warnings)
     if errors:
         page.paragraph(
             Styled(words.count(errors, "ERROR", "ERRORS"), "bold red"),
             f"  {audit.model} loses weights{_also(warnings)}",
         )
+    elif warnings:
+        verdict = f"OK, {words.count(warnings, 'warning')}"
+        page.paragraph(Styled(verdict, "bold yellow"), f"  {audit.model} loses no weights")
     else:
-        page.paragraph(Styled("CLEAN", "bold green"), f"  {audit.model} loses no weights{_also(warnings)}")
+        page.paragraph(Styled("CLEAN", "bold green"), f"  {audit.model} loses no weights")
     for group in grouped(audit.findings):
         page.line()
         _show_group(group, page)
@@ -92,7 +95,7 @@ def _marks(finding: Finding) -> str:
 
 
 def _saver(saver: str) -> str:
-    return saver if saver == "checkpoint" else f".{saver}"
+    return saver if saver in ("checkpoint", "state_dict") else f".{saver}"
 
 
 def _rest(audit: Audit) -> str:

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ckptkit.report import words
+from ckptkit.report.grounds import tally
 from ckptkit.report.page import Cell, Column, Page, Styled
 
 if TYPE_CHECKING:
@@ -21,13 +22,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 # Lists longer than this are cut, with the number of the rest and the option that shows all.
 _FOLD = 20
 
-EVIDENCE = {
-    "name": "equal names",
-    "scope": "scopes",
-    "order": "order",
-    "value": "equal contents",
-    "shape": "roles and shapes",
-}
+_ASSET_WORDS = {"identical": "equal", "different": "differs", "only_a": "only in a", "only_b": "only in b"}
 
 VERDICTS = {
     "identical": ("IDENTICAL", "bold green"),
@@ -55,12 +50,16 @@ def show(diff: Diff, page: Page, *, everything: bool = False) -> None:
         weights = [each for each in found if everything or each.name not in diff.others]
         _only(page, side, path, weights, len(found) - len(weights), everything=everything)
     _ambiguous(diff, page, everything=everything)
+    if diff.unread:
+        page.paragraph(
+            Styled("not compared:", "dim"), f"{words.listing(diff.unread)}: of a type that has no data to be read"
+        )
+    _assets(diff, page, everything=everything)
 
 
 def _summary(diff: Diff) -> str:
     weights = [pair for pair in diff.pairs if pair.is_weight]
-    by = Counter(pair.evidence[0].split(" ")[0] for pair in weights if pair.evidence)
-    how = ", ".join(f"{words.count(n)} by {EVIDENCE.get(kind, kind)}" for kind, n in by.most_common())
+    how = tally(pair.evidence for pair in weights)
     total = len(weights) + sum(len(group.target) for group in diff.ambiguous) + len(diff.only_b)
     facts = [f"{words.count(len(weights))} of {words.count(total, 'variable')} paired ({how or 'none'})"]
     states = Counter(pair.verdict for pair in weights)
@@ -69,11 +68,42 @@ def _summary(diff: Diff) -> str:
             f"{words.count(states['identical'])} identical, {words.count(states['within'])} within, "
             f"{words.count(states['different'])} different"
         )
+    if diff.assets:
+        facts.append(said_of_assets(diff))
     others = len(diff.pairs) - len(weights)
     if others:
         apart = sum(pair.verdict == "different" for pair in diff.pairs if not pair.is_weight)
         facts.append(f"slots and state: {words.count(others)} paired, {words.count(apart)} different")
     return " · ".join(facts)
+
+
+def said_of_assets(diff: Diff) -> str:
+    """`2 assets, 1 different`: vocabularies, tables and settings."""
+    apart = sum(each.differs for each in diff.assets)
+    return f"{words.count(len(diff.assets), 'asset')}, {words.count(apart)} different"
+
+
+def _assets(diff: Diff, page: Page, *, everything: bool) -> None:
+    """Vocabularies, tables and settings that differ; those whose place the other container has not."""
+    apart = [each for each in diff.assets if each.status != "identical" or everything]
+    if not apart:
+        return
+    page.line()
+    page.table(
+        (
+            Column("asset", style="bold", wrap=True), Column("of layer", wrap=True), Column(""),
+            Column("first difference", wrap=True),
+        ),
+        (
+            (
+                each.name,
+                each.layer,
+                Styled(_ASSET_WORDS[each.status], "green" if not each.differs else "red"),
+                each.first or ("" if each.counts else "the other container has no place for it"),
+            )
+            for each in apart
+        ),
+    )  # fmt: skip
 
 
 def _layers(diff: Diff, page: Page, *, everything: bool) -> None:
@@ -103,7 +133,7 @@ def _layer_row(layer: LayerChange, largest: float, diff: Diff) -> tuple[Cell, ..
         name = f"{layer.a or '(no layer)'} → {name}"
     if layer.change is None:
         pairs = [pair for pair in diff.pairs if pair.target[0].layer == layer.b and pair.source[0].layer == layer.a]
-        reshaped = next((pair for pair in pairs if pair.status == "shape"), None)
+        reshaped = next((pair for pair in pairs if pair.status == "shape" or pair.statistics is None), None)
         change, bar = (_shapes(reshaped) if reshaped else "from zero"), "█" * _BAR_CELLS
     else:
         change, bar = words.number(layer.change), _bar(layer.change, largest)
@@ -137,6 +167,15 @@ def _transforms(diff: Diff, page: Page, *, everything: bool) -> None:
         ((pair.a_name, "→", pair.b_name, pair.note or "") for pair in shown),
     )
     _cut(page, len(noted) - len(shown), "more pair", "pairs")
+    if diff.totals.rearranged:
+        advice = page.advice(option="--by value takes them as equal", attribute='by="value" takes them as equal')
+        page.line(
+            Styled(
+                f"  {words.count(diff.totals.rearranged, 'pair')} of equal values in an order that no convention of the two"
+                f" sides asks for, so different ({advice})",
+                "dim",
+            )
+        )
 
 
 def _only(page: Page, side: str, path: str, found: Sequence[Unmatched], others: int, *, everything: bool) -> None:

@@ -21,7 +21,8 @@ _WIDEST = 40  # columns of a line; longer runs are shown by the largest change i
 def show(drift: Drift, page: Page) -> None:
     """Write the page."""
     frozen = [v for v in drift.variables if v.stands_out and v.verdict == "frozen" and not v.constant]
-    partial = [v for v in drift.variables if not all(v.present)]
+    partial = [v for v in drift.variables if v.stands_out and not all(v.present)]
+    unread = [v for v in drift.variables if v.verdict == "unreadable"]
     verdict = Styled("DRIFT", "bold green") if drift.clean else Styled("FROZEN" if frozen else "INCOMPLETE", "bold red")
     found = [words.count(len(drift.checkpoints), "checkpoint"), f"{drift.labels[0]} … {drift.labels[-1]}"]
     found.append(words.count(len(drift.variables), "variable"))
@@ -29,6 +30,8 @@ def show(drift: Drift, page: Page) -> None:
         found.append(f"{words.count(len(frozen), 'weight')} never moved")
     if partial:
         found.append(f"{words.count(len(partial), 'variable')} not in every checkpoint")
+    if unread:
+        found.append(f"{words.count(len(unread))} not readable")
     page.paragraph(verdict, "  " + " · ".join(found))
     columns = [Column(), Column(), Column(align="right"), Column(), Column(wrap=True)]
     order = sorted(drift.variables, key=lambda variable: (not variable.stands_out, variable.constant))
@@ -62,6 +65,8 @@ def remark(variable: VariableDrift, drift: Drift) -> str:
     if variable.verdict == "frozen":
         if variable.constant:
             remarks.append("not expected to move")
+        elif variable.kind != "weight":
+            remarks.append(f"{variable.kind} that holds many values; a weight that was never trained?")
         elif variable.initial is not None:
             remarks.append(f"still at its initial value ({variable.initial}): never trained?")
         else:

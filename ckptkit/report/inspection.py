@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
+from ckptkit.formats.registry import named
+from ckptkit.model.selection import totals_of
 from ckptkit.report import words
 from ckptkit.report.page import Cell, Column, Page, Styled
 
 if TYPE_CHECKING:
-    from ckptkit.api.inspection import Inspection
+    from ckptkit.api.inspect import Inspection
+    from ckptkit.assets import AssetContent
     from ckptkit.compare import TensorStatistics
     from ckptkit.model import Checkpoint, CheckpointSpec, Layer, Variable
-
-SCHEMA = "ckptkit.inspect/1"
 
 # What stands behind "order:" for each origin, in words that tell how far it can be trusted.
 ORDER = {
@@ -23,23 +24,13 @@ ORDER = {
     "object-graph": "object graph",
     "meta-graph": "meta graph (creation)",
     "file-layout": "order of writing in the file",
+    "registration": "registration of modules",
     "natural": "numbered names",
+    "attributes": "alphabet of attributes, not an order of layers",
     "sorted": "alphabetical, nothing better known",
 }
 
-FORMATS = {
-    "keras-h5": "Keras HDF5",
-    "keras-weights-h5": "Keras 3 weights (HDF5)",
-    "keras": "Keras archive",
-    "keras-sharded": "Keras 3 sharded weights",
-    "tensor-bundle": "TensorFlow checkpoint",
-    "tf-v1": "TensorFlow V1 checkpoint",
-    "saved-model": "SavedModel",
-    "safetensors": "safetensors",
-    "safetensors-sharded": "safetensors in shards",
-    "npz": "NumPy archive",
-    "hdf5": "HDF5 datasets",
-}
+_WITH_LAYER_NAMES = ("keras-h5", "hdf5")
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -54,66 +45,16 @@ class _Unread:
     statistics: Mapping[str, TensorStatistics] = field(default_factory=dict)
     flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     hashes: Mapping[str, str] = field(default_factory=dict)
+    assets: tuple[AssetContent, ...] = ()
 
 
 Inspected: TypeAlias = "Inspection | _Unread"
 
 
-def to_json(inspection: Inspected) -> dict[str, Any]:
-    """The plain data of `inspect --json`, fields as documented in `docs/inspect.md`."""
-    spec = inspection.spec
-    variables = []
-    for variable in inspection.variables:
-        row: dict[str, Any] = {
-            "name": variable.name,
-            "key": variable.key,
-            "aliases": list(variable.aliases),
-            "layer": variable.layer,
-            "role": variable.role,
-            "kind": variable.kind,
-            "slot_of": variable.slot_of,
-            "shape": list(variable.shape),
-            "dtype": variable.dtype,
-            "bytes": variable.nbytes,
-        }
-        if variable.trainable is not None:
-            row["trainable"] = variable.trainable
-        problem = inspection.problems.get(variable.name)
-        if problem:
-            row["problem"] = problem
-        if variable.name in inspection.statistics:
-            row["stats"] = asdict(inspection.statistics[variable.name])
-        if variable.name in inspection.hashes:
-            row["sha256"] = inspection.hashes[variable.name]
-        variables.append(row)
-    shown = {variable.name for variable in inspection.variables}
-    return {
-        "schema": SCHEMA,
-        "path": spec.path,
-        "format": spec.format,
-        "producer": spec.producer,
-        "order_source": spec.order_source,
-        "layers": [
-            {"name": layer.name, "kind": layer.kind, "calls": layer.calls, "variables": list(layer.variables)}
-            for layer in spec.layers
-            if not shown.isdisjoint(layer.variables)
-        ],
-        "variables": variables,
-        "totals": totals_of(inspection),
-        "notes": list(spec.notes),
-        "damage": list(spec.damage),
-    }
-
-
-def totals_of(inspection: Inspected) -> dict[str, int]:
-    """Counts over what the filter let through; parameters are elements of weights."""
-    weights = [variable for variable in inspection.variables if variable.kind == "weight"]
-    return {
-        "layers": len({variable.layer for variable in weights if variable.layer}),
-        "variables": len(inspection.variables),
-        "parameters": sum(variable.size for variable in weights),
-        "bytes": sum(variable.nbytes for variable in inspection.variables),
-    }
+def order_words(spec: CheckpointSpec) -> str:
+    """Where the order of the layers comes from."""
+    travelled = spec.order_source == "stored" and spec.format not in _WITH_LAYER_NAMES
+    return "kept from the container before" if travelled else ORDER[spec.order_source]
 
 
 def show(inspection: Inspected, page: Page, *, slots: bool = False) -> None:
@@ -138,6 +79,7 @@ def show(inspection: Inspected, page: Page, *, slots: bool = False) -> None:
     listed = {variable.name for _, _, variables in rows for variable in variables}
     loose = [variable for variable in loose if variable.name not in listed]
     _loose(inspection, page, loose, slots=slots, detailed=detailed)
+    _assets(inspection, page)
     _remarks(inspection, page)
 
 
@@ -150,11 +92,11 @@ def show_checkpoint(checkpoint: Checkpoint, page: Page) -> None:
 
 def _header(inspection: Inspected, page: Page) -> None:
     spec = inspection.spec
-    totals = totals_of(inspection)
+    totals = totals_of(inspection.variables)
     size = words.size(totals["bytes"])
     facts = [
-        " ".join(filter(None, [FORMATS.get(spec.format, spec.format), spec.producer and f"({spec.producer})"])),
-        f"order: {ORDER[spec.order_source]}",
+        " ".join(filter(None, [named(spec.format).title, spec.producer and f"({spec.producer})"])),
+        f"order: {order_words(spec)}",
         f"{words.count(totals['layers'], 'layer')} with weights, {words.count(totals['parameters'], 'parameter')}, {size}",
     ]
     page.paragraph(Styled(spec.path, "bold"), "  " + " · ".join(facts))
@@ -274,6 +216,33 @@ def _loose(inspection: Inspected, page: Page, variables: list[Variable], *, slot
         advice = page.advice(option="--slots", attribute=".spec.variables has all")
         hint = f" ({advice})" if others and not slots else ""
         page.line(Styled(f"  not shown: {', '.join(folded)}{hint}", "dim"))
+
+
+def _assets(inspection: Inspected, page: Page) -> None:
+    """What the file holds beside tensors. Of settings one line tells how many there are: the architecture has them."""
+    shown = [each for each in inspection.assets if each.asset.kind != "settings"]
+    if shown:
+        page.line()
+        page.table(
+            (
+                Column("asset", style="bold", wrap=True), Column("of layer", wrap=True), Column("kind", style="cyan"),
+                Column("entries", "right"), Column("size", "right"), Column("sha256", style="dim"),
+            ),
+            (
+                (
+                    each.asset.name,
+                    each.asset.layer,
+                    each.asset.kind,
+                    "" if each.entries is None else words.count(len(each.entries)),
+                    words.size(each.asset.nbytes),
+                    Styled("unreadable", "red") if each.sha256 is None else each.sha256[:12],
+                )
+                for each in shown
+            ),
+        )  # fmt: skip
+        for each in shown:
+            if each.problem:
+                page.paragraph(Styled("unreadable:", "red"), each.problem)
 
 
 def _remarks(inspection: Inspected, page: Page) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ckptkit.report import words
+from ckptkit.report.grounds import tally
 from ckptkit.report.page import Column, Page, Styled
 
 if TYPE_CHECKING:
@@ -14,12 +15,13 @@ if TYPE_CHECKING:
 def show(match: Match, page: Page) -> None:
     """Write the page."""
     verdict = Styled("COMPLETE", "bold green") if match.complete else Styled("INCOMPLETE", "bold red")
+    grounds = tally(pair.evidence for pair in match.pairs)
     facts = [
         words.count(len(match.pairs), "pair"),
         f"{words.count(len(match.missing))} missing",
         f"{words.count(len(match.unexpected))} unexpected",
         f"{words.count(len(match.ambiguous))} ambiguous",
-        f"by {match.by}",
+        grounds if match.by == "auto" and grounds else f"by {match.by}",
     ]
     if match.order_sources:
         facts.append(f"order: {match.order_sources[0]} and {match.order_sources[1]}")
@@ -50,7 +52,7 @@ def show(match: Match, page: Page) -> None:
                     " + ".join(pair.target),
                     "←",
                     " = ".join(" + ".join(group) for group in (pair.source, *pair.copies)),
-                    ", ".join(pair.evidence),
+                    " · ".join(pair.evidence),
                 )
                 for pair in match.pairs
             ),

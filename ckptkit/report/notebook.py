@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from functools import partial
 from html import escape
-from importlib import import_module
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from ckptkit.errors import printable
 from ckptkit.report import words
 from ckptkit.report.page import Cell, Column, Styled, style_of, text_of
+from ckptkit.report.pages import shown_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,21 +22,6 @@ if TYPE_CHECKING:
 # What is beyond these is counted, so that a notebook with the page of a large checkpoint can still be opened and saved.
 _MOST_ROWS = 200
 _MOST_LINES = 200
-
-# Class -> (function of this room that writes its page, attribute that has all of it). By name: results know nothing of
-# reports, and reports load none of the rooms that make results.
-_PAGES = {
-    "Audit": ("audit.show", "findings"),
-    "Checkpoint": ("inspection.show_checkpoint", "spec.variables"),
-    "Diff": ("difference.show", "pairs"),
-    "Drift": ("drift.show", "variables"),
-    "Inspection": ("inspection.show", "variables"),
-    "Match": ("matching.show", "pairs"),
-    "Plan": ("remapping.show_plan", "steps"),
-    "Proposal": ("remapping.show_proposal", "plan.steps"),
-    "Remapped": ("remapping.show", "plan.steps"),
-    "VerifyResult": ("verification.show", "outputs"),
-}
 
 # Colours of middle lightness, which stand out from white and from black. The class stands twice, to outweigh what Jupyter
 # says of every table in an output.
@@ -61,7 +46,7 @@ def html(result: object) -> str:
     """The page of a result.
 
     Args:
-        result: of a class in `_PAGES`.
+        result: of a class in `report.pages`.
     """
     return _page(result).html()
 
@@ -71,15 +56,14 @@ def headline(result: object) -> str:
     return _page(result).headline()
 
 
-def _page(result: object) -> Page:
-    name, attribute = next(_PAGES[kind.__name__] for kind in type(result).__mro__ if kind.__name__ in _PAGES)
-    module, _, function = name.partition(".")
-    page = Page(attribute)
-    getattr(import_module(f"ckptkit.report.{module}"), function)(result, page)
+def _page(result: object) -> NotebookPage:
+    shown = shown_as(result)
+    page = NotebookPage(shown.whole)
+    shown.write_page(result, page)
     return page
 
 
-class Page:
+class NotebookPage:
     """Collects a report; `attribute` of the result is said to have what the page leaves out."""
 
     def __init__(self, attribute: str) -> None:

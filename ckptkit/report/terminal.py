@@ -29,7 +29,7 @@ _NARROWEST = 12  # columns below which wrapping a cell no longer helps anybody
 _GAP = "  "
 
 
-class Page:
+class TerminalPage:
     """Writes lines and tables to a text stream."""
 
     def __init__(self, stream: IO[str] | None = None) -> None:

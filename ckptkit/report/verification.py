@@ -8,6 +8,7 @@ from ckptkit.report import words
 from ckptkit.report.page import Cell, Column, Page, Styled
 
 if TYPE_CHECKING:
+    from ckptkit.verification.coverage import Untested
     from ckptkit.verification.result import OutputComparison, VerifyResult
 
 
@@ -22,8 +23,11 @@ def show(result: VerifyResult, page: Page) -> None:
         facts.append("as a TPU's default precision would compute (bfloat16 operands, float32 sums)")
     else:
         facts.append(" against ".join(dict.fromkeys(conditions.devices)))
-    verdict = Styled("PASS", "bold green") if result.passed else Styled("FAIL", "bold red")
-    page.paragraph(verdict, "  " + " · ".join(facts))
+    page.paragraph(_verdict(result), "  " + " · ".join(facts))
+    if result.untested:
+        page.paragraph(Styled(f"       {untested(result)}", "yellow"), indent="       ")
+    if result.passed and not result.pairing_proven:
+        page.paragraph(Styled(f"       {PAIRING_NOT_PROVEN}", "yellow"), indent="       ")
     page.line()
     page.table(
         (
@@ -48,12 +52,52 @@ def show(result: VerifyResult, page: Page) -> None:
                 f"  noise floor: what {what} in the source's own output; tolerance: {conditions.factor:g} × that", "dim"
             )
         )
+    if result.loaded_by != ("live", "live"):
+        page.paragraph(Styled(f"  loaded by: {' against '.join(dict.fromkeys(result.loaded_by))}", "dim"))
     if result.towers is not None:
         equal = "exactly" if result.towers == 0 else f"to {words.number(result.towers)}"
         page.line(f"towers agree with each other: {equal}")
     _where(result, page)
     for note in result.notes:
         page.paragraph(Styled("note:", "cyan"), note)
+
+
+PAIRING_NOT_PROVEN = "the pairing of weights itself is not proven: ckptkit's own matching filled a model"
+
+_MOST_NAMES = 6
+
+
+def _verdict(result: VerifyResult) -> Styled:
+    if not result.passed:
+        return Styled("FAIL", "bold red")
+    return Styled(verdict_word(result), "bold green" if result.complete and result.pairing_proven else "bold yellow")
+
+
+def verdict_word(result: VerifyResult) -> str:
+    """`PASS`, `FAIL`, or how much of the weights a PASS says nothing about."""
+    if not result.passed:
+        return "FAIL"
+    if result.coverage is None or not result.untested:
+        return "PASS"
+    sides = {variable.side for variable in result.coverage.untested}
+    ours, theirs = result.coverage.weights
+    total = theirs if sides == {"destination"} else ours if sides == {"source"} else ours + theirs
+    noun = "weight" if total == 1 else "weights"
+    return f"PASS, {len(result.untested):,} of {total:,} {noun} untested"
+
+
+def untested(result: VerifyResult) -> str:
+    """The weights that a PASS says nothing about, and what is known of them."""
+    if result.coverage is None:
+        return ""
+    return "untested: " + words.listing([_told(variable) for variable in result.coverage.untested], _MOST_NAMES)
+
+
+def _told(variable: Untested) -> str:
+    known = "its value differs" if variable.differs else "nothing to compare its value with"
+    whose = "source's " if variable.side == "source" else ""
+    part = f"{1 - variable.reached:.0%} of it, " if variable.reached else ""
+    return f"{whose}{variable.name} {words.shape(variable.shape)} ({part}{known})"
 
 
 def _row(output: OutputComparison) -> tuple[Cell, ...]:

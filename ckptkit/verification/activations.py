@@ -10,29 +10,24 @@ from typing import Any
 from unittest import mock
 
 from ckptkit import frameworks
+from ckptkit.verification.calls import Call
+from ckptkit.verification.torch_hooks import record_torch
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """The first call of a layer or module.
+class _Array:
+    """A value of a backend that is none of TensorFlow's, read as one."""
 
-    Attributes:
-        layer: the object.
-        name: its name or path.
-        kind: its class.
-        inputs: first tensor it was given; None when it was given none.
-        output: first tensor it gave back.
-    """
+    value: Any
 
-    layer: Any
-    name: str
-    kind: str
-    inputs: Any
-    output: Any
+    def numpy(self) -> Any:
+        return self.value
 
 
 def record_calls(model: Any, call: Callable[[], object]) -> list[Call]:
     """The first call of each object inside `model` that owns weights, in the order of finishing, while `call` runs it."""
+    if frameworks.framework_of(model) == "torch":
+        return record_torch(model, call)
     calls: dict[int, Call] = {}
     with _watched(model, calls):
         call()
@@ -77,14 +72,18 @@ def _callable_classes(model: Any) -> list[type]:
 
 
 def _recording(original: Any, calls: dict[int, Call]) -> Any:
-    import tensorflow as tf
+    def first_tensor(self: Any, tree: Any) -> Any:
+        if frameworks.other_backend(self) is not None:
+            keras = sys.modules["keras"]
+            found = next((leaf for leaf in keras.tree.flatten(tree) if keras.ops.is_tensor(leaf)), None)
+            return None if found is None else _Array(keras.ops.convert_to_numpy(found))
+        import tensorflow as tf
 
-    def first_tensor(tree: Any) -> Any:
         return next((leaf for leaf in tf.nest.flatten(tree) if tf.is_tensor(leaf)), None)
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = original(self, *args, **kwargs)
-        given, made = first_tensor((args, kwargs)), first_tensor(result)
+        given, made = first_tensor(self, (args, kwargs)), first_tensor(self, result)
         if id(self) not in calls and made is not None and hasattr(made, "numpy"):
             calls[id(self)] = Call(
                 self,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from ckptkit import frameworks
 from ckptkit.errors import ModelError, UsageError
 
 
@@ -21,6 +23,15 @@ class Device:
     strategy: Any
 
 
+class _Here:
+    """A strategy for what needs none: PyTorch's modules and models of JAX run where they are."""
+
+    num_replicas_in_sync = 1
+
+    def scope(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
 def open_device(name: str) -> Device:
     """The device called `name`.
 
@@ -28,10 +39,11 @@ def open_device(name: str) -> Device:
         UsageError: no such kind of device.
         ModelError: there is none on this machine, or it does not answer; says what was looked for.
     """
-    import tensorflow as tf
-
     kind, _, address = name.partition(":")
     kind = kind.lower()
+    if kind == "cpu" and not frameworks.has_tensorflow():
+        return Device("CPU", _Here())
+    tf = frameworks.require_tensorflow()
     if kind == "tpu":
         return _open_tpu(tf, address)
     if kind not in {"cpu", "gpu"}:

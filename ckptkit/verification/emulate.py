@@ -45,7 +45,7 @@ def emulate_tpu(function: Any) -> Callable[..., list[Any]]:
     _rewrite(graph.node, inside_function=False)
     for body in graph.library.function:
         _rewrite(body.node_def, inside_function=True)
-    _rename_functions(graph)
+    rename_functions(graph, "ckptkit_bfloat16")
     inputs = [tensor.name for tensor in frozen.inputs]
     outputs = [tensor.name for tensor in frozen.outputs]
 
@@ -99,9 +99,14 @@ def _rewrite(nodes: Any, *, inside_function: bool) -> None:
             node.input[position] = rounded[operand]
 
 
-def _rename_functions(graph: Any) -> None:
-    """Give the changed functions names of their own: TensorFlow already knows the unchanged ones by theirs."""
-    names = {body.signature.name: f"{body.signature.name}_ckptkit_bfloat16" for body in graph.library.function}
+def rename_functions(graph: Any, ending: str) -> None:
+    """Give changed functions names of their own: TensorFlow already knows the unchanged ones by theirs.
+
+    Args:
+        graph: a `GraphDef`.
+        ending: put behind each name.
+    """
+    names = {body.signature.name: f"{body.signature.name}_{ending}" for body in graph.library.function}
     for body in graph.library.function:
         body.signature.name = names[body.signature.name]
     for nodes in (graph.node, *(body.node_def for body in graph.library.function)):

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from ckptkit.errors import FormatError, LimitError, ModelError, NotFoundError, UnsupportedError
 from ckptkit.references import describe
-from ckptkit.verification.devices import Device, run_on
+from ckptkit.verification.devices import Device
+from ckptkit.verification.functions import FunctionRunner, dense
+from ckptkit.verification.graph_facts import draws_of, half_precision_of, lookup_limits
 from ckptkit.verification.inputs import InputSpec
-from ckptkit.verification.live_models import dimensions, lookup_limit
+from ckptkit.verification.live_models import dimensions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +43,8 @@ _PLACEHOLDERS = {"Placeholder", "PlaceholderV2"}
 class GraphRunner:
     """Runs a TF1 graph in a session of its own, with variables from the checkpoint beside it."""
 
+    path: str | None
+
     def __init__(self, meta: str, checkpoint: Checkpoint, device: Device, output: str | None) -> None:
         """Import the graph, keep what the outputs need, fill its variables.
 
@@ -56,7 +60,8 @@ class GraphRunner:
         import tensorflow as tf
 
         self._tf = tf.compat.v1
-        self.name = checkpoint.path
+        self.name = self.path = checkpoint.path
+        self.loaded_by = "ckptkit's reader, by the names of the graph's variables"
         whole = _import_graph(self._tf, meta)
         names = [_tensor_name(whole, meta, output)] if output else _find_outputs(whole, meta)
         needed = tf.compat.v1.graph_util.extract_sub_graph(whole.as_graph_def(), [name.split(":")[0] for name in names])
@@ -72,14 +77,12 @@ class GraphRunner:
         placeholders = [op.outputs[0] for op in whole.get_operations() if op.name in kept and op.type in _PLACEHOLDERS]
         self._settings = {tensor: _setting(tensor) for tensor in placeholders if tensor.shape.rank == 0}
         self._inputs = [tensor for tensor in placeholders if tensor not in self._settings]
-        limit = lookup_limit(whole)
         self.inputs = tuple(
-            InputSpec(
-                tensor.op.name, dimensions(tensor.shape),
-                tensor.dtype.base_dtype.name, limit,
-            )
-            for tensor in self._inputs
-        )  # fmt: skip
+            InputSpec(tensor.op.name, dimensions(tensor.shape), tensor.dtype.base_dtype.name, limit)
+            for tensor, limit in zip(self._inputs, lookup_limits(whole, self._inputs), strict=True)
+        )
+        self._needed = [op for op in whole.get_operations() if op.name in kept]
+        self._gradients: tuple[Any, list[tuple[Any, Any]]] | None = None
         self._load(checkpoint)
         del device  # placement is the session's; a strategy cannot hold a TF1 graph
 
@@ -95,13 +98,30 @@ class GraphRunner:
             values.append(checkpoint[found.name].read())
         self.assign(values)
 
-    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """As `Runner.run`."""
+    def run(self, arrays: Sequence[np.ndarray], *, free: bool = False) -> list[np.ndarray]:  # noqa: ARG002
+        """As `Runner.run`; a session has no say in what its random ops draw."""
         feed = {**self._settings, **dict(zip(self._inputs, arrays, strict=True))}
+        changing = any(op.type.startswith(("Assign", "Scatter", "ResourceScatter")) for op in self._needed)
+        before = self.weights() if changing else []
         try:
             return list(self._session.run(self._outputs, feed))
         except Exception as error:  # TensorFlow raises its own and Python's alike
             raise ModelError(f"running the graph failed: {describe(error)}", path=self.name) from error
+        finally:
+            if changing:
+                self.assign(before)
+
+    def draws(self, arrays: Sequence[np.ndarray]) -> tuple[str, ...]:  # noqa: ARG002
+        """As `Runner.draws`."""
+        return draws_of(self._needed)
+
+    def half_precision(self, arrays: Sequence[np.ndarray]) -> str | None:  # noqa: ARG002
+        """As `Runner.half_precision`."""
+        return half_precision_of(self._needed)
+
+    def names(self) -> list[str]:
+        """As `Runner.names`."""
+        return [variable.op.name for variable in self._variables_]
 
     def weights(self) -> list[np.ndarray]:
         """As `Runner.weights`."""
@@ -112,6 +132,35 @@ class GraphRunner:
         for variable, value in zip(self._variables_, values, strict=True):
             # Feeding the initializer's input sets reference and resource variables alike.
             self._session.run(variable.initializer, {variable.initializer.inputs[1]: value})
+
+    def gradients(
+        self, arrays: Sequence[np.ndarray], factors: Sequence[np.ndarray | None]
+    ) -> list[np.ndarray | None] | None:
+        """As `Runner.gradients`."""
+        wanted = [
+            (output, factor)
+            for output, factor in zip(self._outputs, factors, strict=True)
+            if factor is not None and output.dtype.base_dtype.is_floating
+        ]
+        floating = [variable for variable in self._variables_ if variable.dtype.base_dtype.is_floating]
+        if not wanted:
+            return None
+        feed = {**self._settings, **dict(zip(self._inputs, arrays, strict=True))}
+        try:
+            if self._gradients is None or self._gradients[0] is not factors:  # one batch after the other has the same
+                with self._graph.as_default():
+                    found = self._tf.gradients(
+                        [output for output, _ in wanted],
+                        floating,
+                        [self._tf.constant(factor, output.dtype.base_dtype) for output, factor in wanted],
+                    )
+                self._gradients = factors, [(v, g) for v, g in zip(floating, found, strict=True) if g is not None]
+            present = self._gradients[1]
+            values = self._session.run([gradient for _, gradient in present], feed)
+        except Exception:  # noqa: BLE001  # ops without a gradient raise whatever they like: values are compared then
+            return None
+        known = {variable.op.name: dense(value) for (variable, _), value in zip(present, values, strict=True)}
+        return [known.get(variable.op.name) for variable in self._variables_]
 
     def traced(self, arrays: Sequence[np.ndarray]) -> Any:  # noqa: ARG002  # placeholders know their shapes
         """As `Runner.traced`."""
@@ -138,9 +187,10 @@ class GraphRunner:
 
 
 def _import_graph(tf: Any, meta: str) -> Any:
-    from ckptkit.formats.storage import open_storage, read
+    from ckptkit.storage.address import address
+    from ckptkit.storage.bytes import read
 
-    storage = open_storage(meta)
+    storage = address(meta).open()
     try:
         if storage.size > _LARGEST_GRAPH:
             raise LimitError(
@@ -236,7 +286,7 @@ def _setting(tensor: Any) -> Any:
     )  # fmt: skip
 
 
-class SignatureRunner:
+class SignatureRunner(FunctionRunner):
     """Runs a signature of a SavedModel."""
 
     def __init__(self, folder: str, device: Device, output: str | None) -> None:
@@ -247,7 +297,8 @@ class SignatureRunner:
         """
         import tensorflow as tf
 
-        self.name = folder
+        self.name = self.path = folder
+        self.loaded_by = "tf.saved_model.load"
         self._device = device
         _check_saved_model(folder)
         try:
@@ -261,9 +312,12 @@ class SignatureRunner:
         self._signature = signatures.get("serving_default") or next(iter(signatures.values()))
         specs = self._signature.structured_input_signature[1]
         self._names = sorted(specs)
-        limit = lookup_limit(self._signature.graph)
+        graph = self._signature.graph
+        arguments = {tensor.op.name: tensor for tensor in graph.inputs}
+        limits = lookup_limits(graph, [arguments.get(specs[name].name) for name in self._names])
         self.inputs = tuple(
-            InputSpec(name, dimensions(specs[name].shape), specs[name].dtype.name, limit) for name in self._names
+            InputSpec(name, dimensions(specs[name].shape), specs[name].dtype.name, limit)
+            for name, limit in zip(self._names, limits, strict=True)
         )
         found = sorted(self._signature.structured_outputs)
         if output is not None and output not in found:
@@ -277,35 +331,8 @@ class SignatureRunner:
 
         self._function = function
 
-    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """As `Runner.run`."""
-        import tensorflow as tf
-
-        try:
-            outputs = run_on(self._device, self._function, [tf.constant(array) for array in arrays])
-        except Exception as error:  # TensorFlow raises its own and Python's alike
-            raise ModelError(f"running the signature failed: {describe(error)}", path=self.name) from error
-        return [value.numpy() for value in outputs]
-
     def _variables(self) -> list[Any]:
         return list(self._signature.variables)
-
-    def weights(self) -> list[np.ndarray]:
-        """As `Runner.weights`."""
-        return [variable.numpy() for variable in self._variables()]
-
-    def assign(self, values: Sequence[np.ndarray]) -> None:
-        """As `Runner.assign`."""
-        for variable, value in zip(self._variables(), values, strict=True):
-            variable.assign(value)
-
-    def traced(self, arrays: Sequence[np.ndarray]) -> Any:
-        """As `Runner.traced`."""
-        import tensorflow as tf
-
-        return self._function.get_concrete_function(
-            *(tf.TensorSpec(array.shape, tf.as_dtype(array.dtype)) for array in arrays)
-        )
 
     def live(self) -> None:
         """A restored signature has no layers to watch."""
@@ -318,9 +345,10 @@ def _check_saved_model(folder: str) -> None:
     """Refuse a SavedModel whose functions hold ops that reach outside, its own saving and restoring aside."""
     from tensorflow.core.protobuf import saved_model_pb2
 
-    from ckptkit.formats.storage import open_storage, read
+    from ckptkit.storage.address import address
+    from ckptkit.storage.bytes import read
 
-    storage = open_storage(str(Path(folder) / "saved_model.pb"))
+    storage = address(Path(folder) / "saved_model.pb").open()
     try:
         data = bytes(read(storage, 0, storage.size))
     finally:

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ckptkit import frameworks
 from ckptkit.errors import ModelError, UsageError
+from ckptkit.inputs import SPLITS, VALUES, ragged_names
 from ckptkit.references import describe
-from ckptkit.verification.devices import Device, run_on
+from ckptkit.verification.devices import Device
+from ckptkit.verification.functions import FunctionRunner
+from ckptkit.verification.graph_facts import lookup_limits
 from ckptkit.verification.inputs import InputSpec
 
 if TYPE_CHECKING:
     import numpy as np
 
-# Ops that look rows up in a table: their first input bounds the integers that may be fed.
-_LOOKUPS = {"GatherV2", "ResourceGather", "Gather"}
+    from ckptkit.verification.runner import Runner
+
+# Words of a vocabulary that texts are made of.
+_MOST_WORDS = 10_000
 
 
-class LiveRunner:
+class LiveRunner(FunctionRunner):
     """Runs a live model or module under a device's strategy."""
 
-    def __init__(self, model: Any, name: str, device: Device, specs: Sequence[InputSpec] | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        name: str,
+        device: Device,
+        specs: Sequence[InputSpec] | None = None,
+        *,
+        loaded_by: str = "live",
+        path: str | None = None,
+        unused: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> None:
         """Bind a model.
 
         Args:
@@ -29,6 +46,9 @@ class LiveRunner:
             name: for people.
             device: where; the model should have been made under its strategy.
             specs: its inputs, for objects that do not know their own.
+            loaded_by: as `Runner.loaded_by`.
+            path: as `Runner.path`.
+            unused: weights of the file that the model has no place for, with their shapes.
 
         Raises:
             ModelError: not an object of a framework that is known.
@@ -40,18 +60,21 @@ class LiveRunner:
                 "not a model", key=name, expected="a Keras, tf_keras, Sonnet or tf.Module object",
                 found=type(model).__name__,
             )  # fmt: skip
-        self.name = name
+        self.name, self.loaded_by, self.path = name, loaded_by, path
+        self.unused = dict(unused or {})
         self._model = model
         self._framework = framework
         self._device = device
         self._structure, found = _inputs_of(model, framework, specs, name)
+        self._flat_names = [spec.name for spec in found]
         self._function = self._make_function()
-        self.inputs = self._with_limits(found)
+        self.inputs = self._with_limits(self._with_words(found))
         self.outputs = self._output_names()
 
     def _call(self, *flat: Any) -> Any:
         import tensorflow as tf
 
+        flat = _assembled(self._flat_names, flat)
         if self._structure is None:
             return frameworks.run(self._model, flat, training=False)
         packed = tf.nest.pack_sequence_as(self._structure, list(flat))
@@ -67,19 +90,32 @@ class LiveRunner:
         return function
 
     def _with_limits(self, specs: tuple[InputSpec, ...]) -> tuple[InputSpec, ...]:
-        """Find how large integers may be, from the tables that the traced model looks up."""
-        import numpy as np
-
+        """Find how large the values of each input may be, from the tables that the traced model looks up with them."""
         from ckptkit.verification.inputs import make_inputs
 
-        if all(np.dtype(spec.dtype).kind not in "iu" for spec in specs if spec.dtype != "string"):
+        if not self._may_look_up(specs):
             return specs
         graph = self.traced(make_inputs(specs, seed=0, batch=1)).graph
-        limit = lookup_limit(graph)
-        return tuple(
-            InputSpec(spec.name, spec.shape, spec.dtype, limit) if spec.dtype.startswith(("int", "uint")) else spec
-            for spec in specs
-        )
+        limits = lookup_limits(graph, graph.inputs[: len(specs)])
+        return tuple(replace(spec, limit=limit) for spec, limit in zip(specs, limits, strict=True))
+
+    def _with_words(self, specs: tuple[InputSpec, ...]) -> tuple[InputSpec, ...]:
+        """Inputs of text, with the words that the lookups of a Keras model know."""
+        if not any(spec.dtype == "string" for spec in specs) or not frameworks.is_keras(self._framework):
+            return specs
+        words: dict[str, None] = {}
+        for layer in self._model._flatten_layers():
+            known = layer.get_vocabulary() if hasattr(layer, "get_vocabulary") else ()
+            words.update(dict.fromkeys(word for word in known[:_MOST_WORDS] if isinstance(word, str) and word))
+        return tuple(replace(spec, words=tuple(words)) if spec.dtype == "string" else spec for spec in specs)
+
+    def _may_look_up(self, specs: tuple[InputSpec, ...]) -> bool:
+        """Whether it is worth a trace to find tables; a Keras table may also be given floats, which it casts."""
+        if any(spec.dtype.startswith(("int", "uint")) for spec in specs):
+            return True
+        if not frameworks.is_keras(self._framework):
+            return False
+        return any("Embedding" in type(layer).__name__ for layer in self._model._flatten_layers())
 
     def _output_names(self) -> tuple[str, ...]:
         from ckptkit.verification.inputs import make_inputs
@@ -87,44 +123,11 @@ class LiveRunner:
         named = getattr(self._model, "output_names", None)
         if named:
             return tuple(named)
-        if any(spec.dtype == "string" for spec in self.inputs):
-            return ("output",)
         count = len(self.traced(make_inputs(self.inputs, seed=0, batch=1)).outputs)
         return ("output",) if count == 1 else tuple(f"output {number}" for number in range(count))
 
-    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """As `Runner.run`."""
-        import tensorflow as tf
-
-        try:
-            outputs = run_on(self._device, self._function, [tf.constant(array) for array in arrays])
-        except Exception as error:  # the user's model may raise anything
-            raise ModelError(f"running the model failed: {describe(error)}", key=self.name) from error
-        return [value.numpy() for value in outputs]
-
     def _variables(self) -> list[Any]:
         return frameworks.distinct(frameworks.weights(self._model, self._framework))
-
-    def weights(self) -> list[np.ndarray]:
-        """As `Runner.weights`."""
-        return [variable.numpy() for variable in self._variables()]
-
-    def assign(self, values: Sequence[np.ndarray]) -> None:
-        """As `Runner.assign`."""
-        for variable, value in zip(self._variables(), values, strict=True):
-            variable.assign(value)
-
-    def traced(self, arrays: Sequence[np.ndarray]) -> Any:
-        """As `Runner.traced`."""
-        import tensorflow as tf
-
-        # Graph-mode execution so that recurrent layers keep their loops, which the rewrite then reaches.
-        try:
-            return self._function.get_concrete_function(
-                *(tf.TensorSpec(array.shape, tf.as_dtype(array.dtype)) for array in arrays)
-            )
-        except Exception as error:  # the user's model may raise anything
-            raise ModelError(f"tracing the model failed: {describe(error)}", key=self.name) from error
 
     def live(self) -> Any:
         """The model."""
@@ -134,36 +137,57 @@ class LiveRunner:
         """As `Runner.call`."""
         import tensorflow as tf
 
-        return self._call(*(tf.constant(array) for array in arrays))
+        with self.unchanged(arrays):
+            return self._call(*(tf.constant(array) for array in arrays))
+
+
+def _assembled(names: Sequence[str], flat: Sequence[Any]) -> tuple[Any, ...]:
+    """The arguments of a call, with the two parts of each ragged one put together."""
+    import tensorflow as tf
+
+    ragged = set(ragged_names(names))
+    if not ragged:
+        return tuple(flat)
+    parts = dict(zip(names, flat, strict=True))
+    found = []
+    for name, value in parts.items():
+        base = name.removesuffix(VALUES)
+        if name.endswith(VALUES) and base in ragged:
+            found.append(tf.RaggedTensor.from_row_splits(value, parts[base + SPLITS]))
+        elif name.removesuffix(SPLITS) not in ragged:
+            found.append(value)
+    return tuple(found)
+
+
+def live_runner(
+    model: Any,
+    name: str,
+    device: Device,
+    specs: Sequence[InputSpec] | None = None,
+    *,
+    loaded_by: str = "live",
+    path: str | None = None,
+    unused: Mapping[str, tuple[int, ...]] | None = None,
+) -> Runner:
+    """A runner for a live model, by the backend that its framework runs on; see `LiveRunner`.
+
+    Raises:
+        UsageError: another device is asked for than the CPU where Keras does not run on TensorFlow.
+        CkptkitError: see `LiveRunner`.
+    """
+    backend = frameworks.other_backend(model)
+    if backend is None:
+        return LiveRunner(model, name, device, specs, loaded_by=loaded_by, path=path, unused=unused)
+    from ckptkit.verification.keras_backends import KerasRunner
+
+    if device.title != "CPU":
+        raise UsageError(f"Keras on {backend} is run where it is", key=name, found=device.title)
+    return KerasRunner(model, name, specs, loaded_by=loaded_by, path=path, unused=unused)
 
 
 def dimensions(shape: Any) -> tuple[int | None, ...]:
     """A `TensorShape` as plain sizes; one of unknown rank takes a batch of numbers."""
     return (None,) if shape.rank is None else tuple(shape.as_list())
-
-
-def lookup_limit(graph: Any) -> int | None:
-    """Rows of the smallest table that a graph looks up, or None when it looks nothing up."""
-    rows = []
-    for operation in graph.get_operations():
-        if operation.type not in _LOOKUPS:
-            continue
-        table = operation.inputs[0]
-        shape = table.shape if operation.type != "ResourceGather" else _resource_shape(table)
-        if shape is not None and shape.rank is not None and shape.rank >= 2 and shape[0]:
-            rows.append(int(shape[0]))
-    return min(rows, default=None)
-
-
-def _resource_shape(handle: Any) -> Any:
-    import tensorflow as tf
-
-    data = getattr(handle, "_handle_data", None)
-    if data is not None and data.is_set and data.shape_and_type:
-        return tf.TensorShape(data.shape_and_type[0].shape)
-    if handle.op.type == "VarHandleOp":  # in a graph that was imported, where handles carry no data
-        return tf.TensorShape(handle.op.get_attr("shape"))
-    return None
 
 
 def _inputs_of(
@@ -172,6 +196,10 @@ def _inputs_of(
     """(structure to pack flat inputs into, or None for separate arguments; one spec per flat input)."""
     import tensorflow as tf
 
+    signature = _signature(model)
+    if signature is not None and given is None:
+        labelled = ((getattr(spec, "name", None) or f"input {i}", spec) for i, spec in enumerate(signature))
+        return None, tuple(part for label, spec in labelled for part in _parts(label, spec, name))
     if framework in {"keras", "tf_keras"} and getattr(model, "inputs", None):
         structure = getattr(model, "_inputs_struct", None)
         if structure is None:
@@ -179,11 +207,10 @@ def _inputs_of(
         if structure is None:
             structure = model.inputs if len(model.inputs) > 1 else model.inputs[0]
         names = list(getattr(model, "input_names", None) or [tensor.name for tensor in model.inputs])
-        specs = tuple(
-            InputSpec(label, tuple(tensor.shape), tf.as_dtype(tensor.dtype).name)
-            for label, tensor in zip(names, tf.nest.flatten(structure), strict=True)
+        leaves = zip(names, tf.nest.flatten(structure), strict=True)
+        return structure, tuple(
+            spec for label, tensor in leaves for spec in _parts(label, getattr(tensor, "type_spec", tensor), name)
         )
-        return structure, specs
     if given is not None:
         return None, tuple(given)
     shapes = _known_shapes(model)
@@ -191,9 +218,63 @@ def _inputs_of(
         raise UsageError(
             "the model does not say what inputs it takes",
             key=name,
-            hint="Give one batch of them with --inputs data.npz.",
+            hint="Give one batch of them with --inputs data.npz, or --input-shape 4,28,28,1 for each.",
         )
     return None, tuple(InputSpec(f"input {i}", tuple(shape), "float32") for i, shape in enumerate(shapes))
+
+
+def _parts(label: str, spec: Any, name: str) -> tuple[InputSpec, ...]:
+    """The flat inputs that one of a model's is: itself, or the two parts of a ragged one.
+
+    Args:
+        label: as the framework calls it.
+        spec: a `TensorSpec`, a `RaggedTensorSpec`, or a symbolic tensor.
+        name: of the model, for people.
+
+    Raises:
+        UsageError: a ragged input with several ragged axes.
+    """
+    import tensorflow as tf
+
+    dtype = tf.as_dtype(spec.dtype).name
+    if not isinstance(spec, tf.RaggedTensorSpec):
+        return (InputSpec(label, dimensions(tf.TensorShape(spec.shape)), dtype),)
+    if spec.ragged_rank != 1:
+        raise UsageError(
+            "only inputs with one ragged axis can be given", key=f"{name}: {label}", found=spec.ragged_rank
+        )
+    inner = (None, *tuple(spec.shape)[2:])
+    return InputSpec(label + VALUES, inner, dtype), InputSpec(label + SPLITS, (None,), spec.row_splits_dtype.name)
+
+
+def knows_inputs(model: Any) -> bool:
+    """Whether a live model says what inputs it takes."""
+    if frameworks.other_backend(model) is not None:
+        return bool(getattr(model, "inputs", None))
+    if frameworks.is_keras(frameworks.framework_of(model) or "") and getattr(model, "inputs", None):
+        return True
+    return _signature(model) is not None or _known_shapes(model) is not None
+
+
+def _signature(model: Any) -> Sequence[Any] | None:
+    """The inputs that a call declares: of a `tf.function` with an input signature, or what tf_keras saw on a first call."""
+    import tensorflow as tf
+
+    if frameworks.framework_of(model) is None or not callable(model):
+        return None
+    declared = getattr(model.__call__, "input_signature", None)
+    plain = (tf.TensorSpec, tf.RaggedTensorSpec)
+    if declared and all(isinstance(spec, plain) for spec in declared):
+        return tuple(declared)
+    if (
+        frameworks.framework_of(model) != "tf_keras"
+        or getattr(model, "inputs", None)
+        or not hasattr(model, "save_spec")
+    ):
+        return None
+    saved = model.save_spec(dynamic_batch=True)
+    arguments = saved[0] if isinstance(saved, tuple) and len(saved) == 2 else ()
+    return arguments if arguments and all(isinstance(spec, plain) for spec in arguments) else None
 
 
 def _known_shapes(model: Any) -> Sequence[Sequence[int | None]] | None:
@@ -212,16 +293,23 @@ def make_variables(model: Any, specs: Sequence[InputSpec] | None) -> None:
     Raises:
         ModelError: the call fails, or there are no variables afterwards and no inputs are known to call it on.
     """
-    import tensorflow as tf
-
     framework = frameworks.framework_of(model)
     if framework is None or frameworks.weights(model, framework) or specs is None:
         return
     from ckptkit.verification.inputs import make_inputs
 
+    flat = tuple(map(_tensor_for(model), make_inputs(specs, seed=0, batch=1)))
+    names = [spec.name for spec in specs]
     try:
-        frameworks.run(
-            model, tuple(tf.constant(array) for array in make_inputs(specs, seed=0, batch=1)), training=False
-        )
+        frameworks.run(model, _assembled(names, flat), training=False)
     except Exception as error:  # the user's model may raise anything
         raise ModelError(f"calling the model once failed: {describe(error)}", key=type(model).__name__) from error
+
+
+def _tensor_for(model: Any) -> Any:
+    """What makes a tensor of an array for a model."""
+    if frameworks.other_backend(model) is not None:
+        return sys.modules["keras"].ops.convert_to_tensor
+    import tensorflow as tf
+
+    return tf.constant

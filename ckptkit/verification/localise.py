@@ -7,8 +7,11 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
 from ckptkit import frameworks
-from ckptkit.verification.activations import Call, record_calls
+from ckptkit.trees import FunctionalModel
+from ckptkit.verification.activations import record_calls
+from ckptkit.verification.calls import Call
 from ckptkit.verification.result import Divergence
+from ckptkit.verification.torch_hooks import own_tensors, settings_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,16 +48,42 @@ def first_divergence(source: Runner, target: Runner, ours: Arrays, theirs: Array
     Returns:
         None when every aligned layer agrees.
     """
-    given = record_calls(source.live(), lambda: source.call(ours))
-    made = record_calls(target.live(), lambda: target.call(theirs))
+    given, made = _calls(source, ours), _calls(target, theirs)
     parted = []
     for a, b in _aligned(given, made):
-        if _difference(a.output, b.output) > _AGREE >= _difference(a.inputs, b.inputs):
+        if _difference(a.output, b.output) > _AGREE and _given_alike(a, b):
             parted.append((a, b, _reason(a, b)))
     if not parted:
         return None
     a, b, reason = next((found for found in parted if found[2]), parted[-1])
     return Divergence(a.name, b.name, b.kind, _absolute(a.inputs, b.inputs), _absolute(a.output, b.output), reason)
+
+
+def _given_alike(a: Call, b: Call) -> bool:
+    """Whether both were given the same numbers; a flattened image in the order of each side's framework."""
+    import numpy as np
+
+    if _difference(a.inputs, b.inputs) <= _AGREE:
+        return True
+    first = [frameworks.framework_of(call.layer) == "torch" for call in (a, b)]
+    if first[0] == first[1] or a.inputs is None or b.inputs is None or a.inputs.shape != b.inputs.shape:
+        return False
+    return _difference(np.sort(a.inputs, axis=None), np.sort(b.inputs, axis=None)) <= _AGREE
+
+
+def can_watch(runner: Runner) -> bool:
+    """Whether the layers of a side can be watched."""
+    live = runner.live()
+    return live is not None and not (isinstance(live, FunctionalModel) and live.watch is None)
+
+
+def _calls(runner: Runner, arrays: Arrays) -> list[Call]:
+    live = runner.live()
+    if isinstance(live, FunctionalModel):
+        from ckptkit.verification.jax_calls import record_functional
+
+        return record_functional(live, arrays)
+    return record_calls(live, lambda: runner.call(arrays))
 
 
 def _aligned(ours: list[Call], theirs: list[Call]) -> list[tuple[Call, Call]]:
@@ -82,6 +111,8 @@ def _difference(a: np.ndarray | None, b: np.ndarray | None) -> float:
 
 
 def _reason(a: Call, b: Call) -> str:
+    if a.layer is None or b.layer is None:  # JAX's layers are values and names, not objects with weights
+        return ""
     weights = _weights_reason(a, b)
     if weights:
         return weights
@@ -96,8 +127,7 @@ def _weights_reason(a: Call, b: Call) -> str:
     """Which weights differ, where both layers have the same set of shapes."""
     import numpy as np
 
-    ours = [(_name(v), v.numpy()) for v in _own_weights(a.layer)]
-    theirs = [v.numpy() for v in _own_weights(b.layer)]
+    ours, theirs = _own_values(a.layer), [value for _, value in _own_values(b.layer)]
     if [value.shape for _, value in ours] != [value.shape for value in theirs]:
         return ""
     differing = [
@@ -131,8 +161,11 @@ def gate_permutation(a: np.ndarray, b: np.ndarray) -> tuple[int, ...]:
     return ()
 
 
-def _own_weights(layer: Any) -> list[Any]:
-    return frameworks.weights(layer, frameworks.framework_of(layer) or "tf.Module")
+def _own_values(layer: Any) -> list[tuple[str, np.ndarray]]:
+    framework = frameworks.framework_of(layer) or "tf.Module"
+    if framework == "torch":
+        return own_tensors(layer)
+    return [(_name(variable), variable.numpy()) for variable in frameworks.weights(layer, framework)]
 
 
 def _name(variable: Any) -> str:
@@ -142,6 +175,9 @@ def _name(variable: Any) -> str:
 def _settings(layer: Any) -> Mapping[str, str]:
     """Word -> value of the settings that a layer has, in a form that compares across frameworks."""
     config: dict[str, Any] = {}
+    if frameworks.framework_of(layer) == "torch":
+        config = dict(settings_of(layer))
+        return {word: _comparable(config[name]) for word, (name, *_) in _SETTINGS.items() if name in config}
     if frameworks.is_keras(frameworks.framework_of(layer) or ""):
         try:
             config = layer.get_config()

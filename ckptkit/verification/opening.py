@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ckptkit.errors import ModelError, UsageError
+from ckptkit.formats.tensorflow.names import META_SUFFIX
 from ckptkit.model import KerasV3, LegacyKeras
 from ckptkit.verification.devices import Device
 from ckptkit.verification.runner import Runner
@@ -31,17 +31,18 @@ def open_runner(checkpoint: Checkpoint, contents: Contents, device: Device, outp
     if contents.format == "saved-model":
         from ckptkit.verification.graphs import SignatureRunner
 
-        return SignatureRunner(path, device, output)
+        return SignatureRunner(_place(checkpoint), device, output)
     if isinstance(structure, LegacyKeras | KerasV3) and structure.config is not None:
         from ckptkit.verification.architecture import load_model
-        from ckptkit.verification.live_models import LiveRunner
+        from ckptkit.verification.live_models import live_runner
 
         if output is not None:
             raise UsageError("only graphs have outputs to name", path=path, key=output)
         with device.strategy.scope():
-            model = load_model(path, structure.config, structure.keras_version)
-        return LiveRunner(model, path, device)
-    meta = _meta_beside(path)
+            model = load_model(_place(checkpoint), structure.config, structure.keras_version)
+        package = "keras" if type(model).__module__.split(".")[0] != "tf_keras" else "tf_keras"
+        return live_runner(model, path, device, loaded_by=f"{package} load_model", path=_place(checkpoint))
+    meta = None if checkpoint.location is None else checkpoint.location.file_with(META_SUFFIX)
     if contents.format in {"tensor-bundle", "tf-v1"} and meta is not None:
         if device.title.startswith("TPU"):
             raise ModelError(
@@ -49,20 +50,13 @@ def open_runner(checkpoint: Checkpoint, contents: Contents, device: Device, outp
             )
         from ckptkit.verification.graphs import GraphRunner
 
-        return GraphRunner(meta, checkpoint, device, output)
+        return GraphRunner(meta.text, checkpoint, device, output)
     raise UsageError(
         "the file holds weights without a model", path=path,
         hint="Name a function that makes it: --src-model or --dst-model file.py:callable.",
     )  # fmt: skip
 
 
-def _meta_beside(path: str) -> str | None:
-    """The `.meta` file of a bundle or V1 checkpoint, whichever of its members `path` is."""
-    base = path
-    for ending in (".index", ".meta"):
-        base = base.removesuffix(ending)
-    base = base.split(".data-")[0]
-    candidates = [f"{base}.meta"]
-    if Path(path).is_dir():
-        candidates = sorted(str(found) for found in Path(path).glob("*.meta"))
-    return next((name for name in candidates if Path(name).is_file()), None)
+def _place(checkpoint: Checkpoint) -> str:
+    """The file or folder that a framework loads, however the user named it."""
+    return checkpoint.path if checkpoint.location is None else checkpoint.location.at.text

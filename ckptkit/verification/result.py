@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ckptkit.display import Displayed
+
+if TYPE_CHECKING:
+    from ckptkit.verification.coverage import Coverage
 
 SCHEMA = "ckptkit.verify/1"
 
@@ -125,7 +128,10 @@ class VerifyResult(Displayed):
         outputs: every comparison made.
         towers: largest difference among the destination's (or source's) towers; None when there is one tower only.
         first_divergence: where they part, if that was asked for and found.
-        notes: what a person should know (inputs shared, outputs reordered, weights filled from …).
+        notes: what a person should know (inputs shared, outputs reordered, weights untested, …).
+        loaded_by: what put the values into the model of (source, destination), in words.
+        pairing_proven: whether no side was filled by ckptkit's own matching, which the verdict would then rest on.
+        coverage: which weights the outputs could have shown to be wrong; None for a FAIL, which needs no more.
     """
 
     source: str
@@ -135,6 +141,19 @@ class VerifyResult(Displayed):
     towers: float | None = None
     first_divergence: Divergence | None = None
     notes: tuple[str, ...] = ()
+    loaded_by: tuple[str, str] = ("live", "live")
+    pairing_proven: bool = True
+    coverage: Coverage | None = None
+
+    @property
+    def untested(self) -> tuple[str, ...]:
+        """Names of the weights that a PASS says nothing about."""
+        return tuple(variable.name for variable in self.coverage.untested) if self.coverage else ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether both compute the same and no weight is untested: what `--strict` asks for."""
+        return self.passed and not self.untested
 
     @property
     def passed(self) -> bool:
@@ -156,6 +175,9 @@ class VerifyResult(Displayed):
             "outputs": [output.to_json() for output in self.outputs],
             "towers": finite(self.towers),
             "first_divergence": self.first_divergence.to_json() if self.first_divergence else None,
+            "loaded_by": {"source": self.loaded_by[0], "destination": self.loaded_by[1]},
+            "pairing_proven": self.pairing_proven,
+            "coverage": self.coverage.to_json() if self.coverage else None,
             "notes": list(self.notes),
         }
 

@@ -82,4 +82,5 @@ def _common(a: InputSpec, b: InputSpec) -> InputSpec:
         raise ModelError("the shape of an input differs", key=f"{a.name} and {b.name}", expected=a.shape, found=b.shape)
     limits = [limit for limit in (a.limit, b.limit) if limit is not None]
     shape = tuple(x if x is not None else y for x, y in zip(a.shape, b.shape, strict=True))
-    return replace(a, shape=shape, limit=min(limits, default=None))
+    words = tuple(dict.fromkeys((*a.words, *b.words)))
+    return replace(a, shape=shape, limit=min(limits, default=None), words=words)

@@ -4,7 +4,3 @@ What NumPy has no dtype for (bfloat16, the float8s, quantised types) is written 
 `np.load(...)[key].view(ml_dtypes.bfloat16)` turns back; the canonical dtype stands in the member's comment, where
 NumPy does not look and this reader does.
 """
-
-from ckptkit.formats.npz.reader import open_npz as open_npz
-from ckptkit.formats.npz.writer import rewrite_npz as rewrite_npz
-from ckptkit.formats.npz.writer import write_npz as write_npz

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import zlib
 from typing import TYPE_CHECKING
 
 from ckptkit import dtypes
@@ -15,18 +14,21 @@ from ckptkit.errors import (
     UnsupportedError,
     UsageError,
 )
-from ckptkit.formats.crc import CRC32, joined
+from ckptkit.formats.layout import decode_layout
 from ckptkit.formats.npz.header import MAGIC, parse_header
 from ckptkit.formats.npz.values import canonical_pieces, is_plain
-from ckptkit.formats.scratch import hold
-from ckptkit.formats.storage import Storage, Window, read
-from ckptkit.formats.zip_members import STORED, Member, check_member, members, open_member, stream_member
-from ckptkit.model import Contents, StoredTensor, TensorSource, TensorSpec
+from ckptkit.formats.zip.members import STORED, Member, check_member, members, open_member, stream_member
+from ckptkit.model import Contents, Layout, StoredTensor, TensorSource, TensorSpec
+from ckptkit.storage.bytes import Storage, Window, read
+from ckptkit.storage.crc import CRC32, joined
+from ckptkit.storage.crc32 import crc32
+from ckptkit.storage.scratch import hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ckptkit.model.ranges import Sum
+    from ckptkit.storage.address import Address
 
 SUFFIX = ".npy"
 
@@ -37,6 +39,16 @@ _INFLATED_PER_BYTE = 20
 
 _LARGEST_STRINGS = 64 << 20  # bytes; string tensors are read whole
 _HEADER_AT_MOST = 1 << 16  # enough of a member to hold the longest header that is read
+
+
+def files(path: Address) -> tuple[Address, ...]:
+    """The file alone."""
+    return (path,)
+
+
+def open(path: Address) -> tuple[Contents, TensorSource]:  # noqa: A001
+    """The arrays of the archive `path`; raises as `open_npz`."""
+    return path.read_with(open_npz)
 
 
 def open_npz(storage: Storage) -> tuple[Contents, TensorSource]:
@@ -63,8 +75,21 @@ def open_npz(storage: Storage) -> tuple[Contents, TensorSource]:
     if held and not arrays:
         raise FormatError("the archive holds no NumPy arrays", path=storage.name, found=", ".join(others[:3]))
     notes = (f"{len(others)} members that are no arrays are not shown",) if others else ()
-    contents = Contents("npz", None, tuple(array.tensor() for array in arrays.values()), notes=notes)
+    tensors = tuple(array.tensor() for array in arrays.values())
+    contents = Contents("npz", None, tensors, layout=_layout(arrays), notes=notes)
     return contents, _Source(storage, arrays)
+
+
+def _layout(arrays: Mapping[str, _Array]) -> Layout | None:
+    """The layout that travels in the members' comments, each with its kind, group and word; in the members' order."""
+    found = [array.member.comment.partition(b";")[2] for array in arrays.values()]
+    if not any(found):
+        return None
+    parts = [decode_layout(each) for each in found]
+    kinds = {part.kind for part in parts if part}
+    if not all(parts) or len(kinds) != 1:
+        return None
+    return Layout(kinds.pop(), tuple(place for part in parts if part for place in part.places))
 
 
 def _check_budget(storage: Storage, held: Mapping[str, Member]) -> None:
@@ -114,17 +139,17 @@ class _Array:
             )
 
     def _dtype(self) -> tuple[str, str | None]:
-        """Canonical dtype, and why the array cannot be read."""
+        """Canonical dtype, and why the array cannot be read: then bytes, which are a weight like any numbers, and no text."""
         header = self.header
-        noted = dtypes.BY_NAME.get(self.member.comment.decode("ascii", "replace"))
+        noted = dtypes.BY_NAME.get(self.member.comment.partition(b";")[0].decode("ascii", "replace"))
         if noted and noted.itemsize and noted.itemsize == header.itemsize and header.kind in ("raw", "number"):
             return noted.name, None
         if header.kind == "raw":
-            return "string", f"raw items ({header.descr}): NumPy does not store which dtype they are of"
+            return "uint8", f"raw items ({header.descr}): NumPy does not store which dtype they are of"
         if "O" in header.descr:
-            return "string", "an array of Python objects, which are pickled; ckptkit never loads those"
+            return "uint8", "an array of Python objects, which are pickled; ckptkit never loads those"
         if header.kind == "other":
-            return "string", f"an array of dtype {header.descr}, which ckptkit has no name for"
+            return "uint8", f"an array of dtype {header.descr}, which ckptkit has no name for"
         return header.dtype, None
 
     def tensor(self) -> StoredTensor:
@@ -162,6 +187,9 @@ class _Source:
         if _in_place(array):  # otherwise the checksum was verified when the copy was made
             self.verify_ranges(key, [sums])
 
+    def stored_checksum(self, key: str) -> str:
+        return f"crc32:{self._find(key).member.crc:08x}"
+
     def can_cut(self, key: str) -> bool:
         return _in_place(self._find(key))
 
@@ -172,7 +200,7 @@ class _Source:
         crc = 0
         if _in_place(array):
             for piece in self._storage.stream(array.member.offset + array.header.data + start, stop - start, buffer):
-                crc = zlib.crc32(piece, crc)
+                crc = crc32(piece, crc)
                 yield piece
         else:
             for at in range(start, stop, len(buffer)):
@@ -184,7 +212,7 @@ class _Source:
     def verify_ranges(self, key: str, sums: Sequence[Sequence[Sum]]) -> None:
         array = self._find(key)
         head = read(self._storage, array.member.offset, array.header.data)
-        crc = joined([(zlib.crc32(head), len(head)), *(part for found in sums for part in found)], CRC32)
+        crc = joined([(crc32(head), len(head)), *(part for found in sums for part in found)], CRC32)
         if crc != array.member.crc:
             raise ChecksumError(
                 "the array does not match its checksum",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from ckptkit import dtypes
 from ckptkit.errors import LimitError
-from ckptkit.formats.storage import Storage, read
 from ckptkit.model import CHUNK_BYTES
+from ckptkit.storage.bytes import Storage, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

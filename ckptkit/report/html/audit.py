@@ -32,10 +32,12 @@ _MOST_NAMES = 12
 
 def document(audit: Audit) -> Document:
     """The report."""
-    warnings = sum(finding.severity == "warning" for finding in audit.findings)
+    warnings = len(audit.warnings)
     also = f"; {words.count(warnings, 'warning')}" if warnings else ""
-    if audit.clean:
-        verdict = Verdict("CLEAN", "good", f"{audit.model} loses no weights{also}.")
+    if audit.clean and warnings:
+        verdict = Verdict(f"OK, {words.count(warnings, 'warning')}", "warn", f"{audit.model} loses no weights.")
+    elif audit.clean:
+        verdict = Verdict("CLEAN", "good", f"{audit.model} loses no weights.")
     else:
         count = words.count(len(audit.errors), "ERROR", "ERRORS")
         verdict = Verdict(count, "bad", f"{audit.model} loses weights{also}.")

@@ -7,9 +7,22 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ckptkit.report import words
-from ckptkit.report.difference import EVIDENCE, VERDICTS
+from ckptkit.report.difference import VERDICTS
+from ckptkit.report.grounds import ground, tally
 from ckptkit.report.html.cells import Badge, Cell, Curve, Meter, Number, Text, Tone
-from ckptkit.report.html.document import MOST_ROWS, NARROW, Column, Document, Fact, Node, Section, Table, Verdict, more
+from ckptkit.report.html.document import (
+    MOST_ROWS,
+    NARROW,
+    Column,
+    Document,
+    Fact,
+    Node,
+    Section,
+    Table,
+    Verdict,
+    listed,
+    more,
+)
 from ckptkit.report.html.drawing import steps
 from ckptkit.report.html.flow import Way, flow, layer_of
 from ckptkit.report.html.layers import Leaf, tree
@@ -18,14 +31,30 @@ from ckptkit.report.html.unpaired import unpaired
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ckptkit.api.outlining import Outlined, Spread
+    from ckptkit.assets import AssetDiff
+    from ckptkit.compare.spreads import Spread
     from ckptkit.differences import Diff, LayerChange, PairDiff
 
 _LESS = "none differs more than the last one here"
 
-_TONES: dict[str, Tone] = {"identical": "good", "within": "good", "different": "bad", "shape": "bad", "dtype": "warn"}
-_RANKS = {"shape": 0, "different": 1, "dtype": 2, "within": 3, "identical": 4}
-_MARKS = {"identical": "=", "within": "≈", "different": "≠", "shape": "≠ shape", "dtype": "≠ dtype"}
+_TONES: dict[str, Tone] = {
+    "identical": "good",
+    "within": "good",
+    "different": "bad",
+    "shape": "bad",
+    "dtype": "warn",
+    "rearranged": "bad",
+}
+_RANKS = {"shape": 0, "rearranged": 1, "different": 2, "dtype": 3, "within": 4, "identical": 5}
+_ASSET_MARKS = {"identical": "= equal", "different": "≠ differs", "only_a": "only in a", "only_b": "only in b"}
+_MARKS = {
+    "identical": "=",
+    "within": "≈",
+    "different": "≠",
+    "shape": "≠ shape",
+    "dtype": "≠ dtype",
+    "rearranged": "≠ order",
+}
 
 
 def shown_pairs(diff: Diff) -> tuple[PairDiff, ...]:
@@ -35,15 +64,19 @@ def shown_pairs(diff: Diff) -> tuple[PairDiff, ...]:
     )
 
 
-def document(diff: Diff, outlined: Outlined | None = None) -> Document:
+def document(
+    diff: Diff,
+    spreads: Mapping[int, Spread] | None = None,
+    layers: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {}),
+) -> Document:
     """The report.
 
     Args:
         diff: the outcome.
-        outlined: how the values of `shown_pairs(diff)` are spread, and the order of the layers; no pictures without it.
+        spreads: how the values of `shown_pairs(diff)` are spread, by their place; no pictures without them.
+        layers: canonical name of a variable -> its layer, "" for none, in the order of the file, of a and of b.
     """
     word, _ = VERDICTS[diff.verdict]
-    spreads, layers = (outlined.spreads, outlined.layers) if outlined else ({}, ({}, {}))
     tone: Tone = "bad" if diff.verdict == "different" else "good"
     return Document(
         "diff",
@@ -52,7 +85,13 @@ def document(diff: Diff, outlined: Outlined | None = None) -> Document:
         tuple(_facts(diff)),
         tuple(
             section
-            for section in (_layers(diff), _ways(diff, layers), _pairs(diff, spreads), *unpaired(diff))
+            for section in (
+                _layers(diff),
+                _ways(diff, layers),
+                _assets(diff),
+                _pairs(diff, spreads or {}),
+                *unpaired(diff),
+            )
             if section.blocks
         ),
         tuple(("warn", f"swapped: {swap} ({_also(swap.whole)})") for swap in diff.swaps),
@@ -78,6 +117,9 @@ def _sentence(diff: Diff) -> str:
     others = sum(pair.verdict == "different" for pair in diff.pairs if not pair.is_weight)
     if others and not apart:
         said.append(f"of slots and state {words.count(others)}")
+    beside = sum(each.differs for each in diff.assets)
+    if beside:
+        said.append(f"{words.count(beside, 'asset differs', 'assets differ')} (vocabularies, tables, settings)")
     if diff.ambiguous:
         said.append(f"{words.count(len(diff.ambiguous), 'group')} ambiguous")
     return ", ".join(said) + "."
@@ -86,8 +128,7 @@ def _sentence(diff: Diff) -> str:
 def _facts(diff: Diff) -> list[Fact]:
     weights = [pair for pair in diff.pairs if pair.is_weight]
     states: Counter[str] = Counter(pair.verdict for pair in weights)
-    by = Counter(pair.evidence[0].split(" ")[0] for pair in weights if pair.evidence)
-    how = ", ".join(f"{words.count(n)} by {EVIDENCE.get(kind, kind)}" for kind, n in by.most_common())
+    how = tally(pair.evidence for pair in weights)
     facts = [Fact(words.count(len(weights)), "variables paired", how)]
     facts += [
         Fact(words.count(states[state]), state, "", _TONES[state] if states[state] else "calm")
@@ -105,6 +146,21 @@ def _facts(diff: Diff) -> list[Fact]:
         apart = sum(pair.verdict == "different" for pair in others)
         facts.append(Fact(words.count(len(others)), "slots and state paired", f"{words.count(apart)} different"))
     return facts
+
+
+def _assets(diff: Diff) -> Section:
+    """Vocabularies, tables and settings, those that differ first."""
+    found = sorted(diff.assets, key=lambda each: not each.differs)
+
+    def row(each: AssetDiff) -> tuple[Text, Badge, Text]:
+        return (
+            Text(each.name, f"of {each.layer}" if each.layer else "", name=True),
+            Badge(_ASSET_MARKS[each.status], "bad" if each.differs else "good"),
+            Text(each.first or ("" if each.counts else "the other container has no place for it")),
+        )
+
+    columns = ("asset", "state", "first difference")
+    return listed("assets", "Vocabularies, tables and settings", columns, found, row, "asset", NARROW)
 
 
 def _layers(diff: Diff) -> Section:
@@ -151,9 +207,7 @@ def _scope(leaves: Sequence[Leaf]) -> Node:
 
 def _ways(diff: Diff, layers: tuple[Mapping[str, str], Mapping[str, str]]) -> Section:
     ways = [
-        Way(pair.source[0].layer, pair.target[0].layer, pair.evidence[0] if pair.evidence else "other")
-        for pair in diff.pairs
-        if pair.is_weight
+        Way(pair.source[0].layer, pair.target[0].layer, ground(pair.evidence)) for pair in diff.pairs if pair.is_weight
     ]
     layer_in_a = {pair.source[0].name: pair.source[0].layer for pair in diff.pairs}
     for swap in diff.swaps:
@@ -204,7 +258,7 @@ def _row(pair: PairDiff, largest: float, spread: Spread | None, drawn: bool) -> 
     cells: list[Cell] = [
         Text(pair.b_name, _second(pair), name=True),
         Badge(
-            f"{_MARKS[pair.status]} {pair.status}" if pair.status not in ("shape", "dtype") else _MARKS[pair.status],
+            f"{_MARKS[pair.status]} {pair.status}" if " " not in _MARKS[pair.status] else _MARKS[pair.status],
             tone,
             _RANKS[pair.status],
         ),
@@ -224,7 +278,7 @@ def _row(pair: PairDiff, largest: float, spread: Spread | None, drawn: bool) -> 
         ]
     if drawn:
         cells.append(Text("") if spread is None else _curve(spread))
-    return [*cells, Text(pair.evidence[0] if pair.evidence else "", pair.note or "")]
+    return [*cells, Text(" · ".join(pair.evidence), pair.note or "")]
 
 
 def _second(pair: PairDiff) -> str:

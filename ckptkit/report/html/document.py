@@ -6,14 +6,17 @@ where they are written (see `render`).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from ckptkit.report import words
-from ckptkit.report.html.cells import Badge, Cell, Mark, Meter, Tone
+from ckptkit.report.html.cells import Badge, Cell, Mark, Meter, Text, Tone
 
 # Rows of a table. A report is for looking at; what is beyond is counted.
 MOST_ROWS = 2000
+
+Item = TypeVar("Item")
 
 NARROW = "--filter GLOB narrows, --json has all"
 JSON = "--json has all"
@@ -116,7 +119,7 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class Ribbon:
     """A way from the left to the right.
 
     Attributes:
@@ -148,7 +151,7 @@ class Flow:
     titles: tuple[str, str]
     sources: tuple[End, ...]
     targets: tuple[End, ...]
-    links: tuple[Link, ...]
+    links: tuple[Ribbon, ...]
     legend: tuple[tuple[str, str], ...]
     height: int
     folded: bool
@@ -206,6 +209,39 @@ class Section:
     title: str
     blocks: tuple[Block, ...]
     intro: str = ""
+
+
+def listed(
+    anchor: str,
+    title: str,
+    columns: Sequence[str | Column],
+    items: Sequence[Item],
+    row: Callable[[Item], Sequence[Cell]],
+    noun: str,
+    advice: str,
+    intro: str = "",
+) -> Section:
+    """A section with one table; without a block where it would have no row.
+
+    Args:
+        anchor: see `Section`.
+        title: likewise.
+        columns: headings.
+        items: what has a row each, as many as a report shows; the others are counted.
+        row: makes one.
+        noun: what one of them is.
+        advice: how to see those that are left out.
+        intro: see `Section`.
+    """
+    heads = tuple(Column(column) if isinstance(column, str) else column for column in columns)
+    rows = tuple(tuple(row(item)) for item in items[:MOST_ROWS])
+    table = Table(heads, rows, f"{noun}s", more(len(items) - len(rows), noun, advice))
+    return Section(anchor, title, (table,) if rows else (), intro)
+
+
+def names_of(anchor: str, title: str, names: Sequence[str], noun: str) -> Section:
+    """A section that lists names."""
+    return listed(anchor, title, (noun,), names, lambda name: (Text(name, name=True),), noun, f".{anchor} has all")
 
 
 @dataclass(frozen=True, slots=True)

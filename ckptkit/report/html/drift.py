@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ckptkit.report import words
 from ckptkit.report.drift import remark
 from ckptkit.report.html.cells import Badge, Cell, Curve, Number, Text, Tone
-from ckptkit.report.html.document import JSON, MOST_ROWS, Column, Document, Fact, Section, Table, Verdict, more
+from ckptkit.report.html.document import JSON, Column, Document, Fact, Section, Verdict, listed
 from ckptkit.report.html.drawing import WIDTH, line
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ _MOST_POINTS = 60
 
 def document(drift: Drift) -> Document:
     """The report."""
-    frozen = [v for v in drift.variables if v.verdict == "frozen" and not v.constant]
-    partial = [v for v in drift.variables if not all(v.present)]
+    frozen = [v for v in drift.variables if v.stands_out and v.verdict == "frozen" and not v.constant]
+    partial = [v for v in drift.variables if v.stands_out and not all(v.present)]
     moving = sum(v.verdict == "moving" for v in drift.variables)
     still = sum(v.constant for v in drift.variables)
     if drift.clean:
@@ -51,29 +52,27 @@ def document(drift: Drift) -> Document:
 
 def _variables(drift: Drift) -> Section:
     ordered = sorted(drift.variables, key=lambda variable: (not variable.stands_out, variable.constant))
-    shown = ordered[:MOST_ROWS]
     scale = max(
         (each for v in drift.variables if not v.constant for each in v.changes if each and math.isfinite(each)),
         default=0.0,
     )
     columns = (
-        Column("variable"),
-        Column("state"),
+        "variable",
+        "state",
         Column("changes", "From checkpoint to checkpoint, on a logarithmic scale of four decades", sortable=False),
         Column("largest", right=True),
         Column("last", right=True),
-        Column("remarks"),
+        "remarks",
     )
-    rows = tuple(_row(variable, drift, scale) for variable in shown)
-    table = Table(columns, rows, "variables", more(len(ordered) - len(shown), "variable", JSON))
     intro = (
         "Change is the root mean square of the difference between neighbours relative to the earlier value. All lines have "
         "one scale; a dot on the ground is no change at all."
     )
-    return Section("variables", "Variables", (table,) if rows else (), intro)
+    row = partial(_row, drift, scale)
+    return listed("variables", "Variables", columns, ordered, row, "variable", JSON, intro)
 
 
-def _row(variable: VariableDrift, drift: Drift, scale: float) -> tuple[Cell, ...]:
+def _row(drift: Drift, scale: float, variable: VariableDrift) -> tuple[Cell, ...]:
     known = [change for change in variable.changes if change is not None]
     tone: Tone = "bad" if variable.stands_out else ("calm" if variable.constant else "good")
     state = "constant" if variable.constant else variable.verdict
@@ -103,12 +102,10 @@ def _curve(changes: Sequence[float | None], scale: float) -> Curve:
 
 
 def _checkpoints(drift: Drift) -> Section:
-    rows = tuple(
-        (Text(path, name=True), Text(label))
-        for label, path in list(zip(drift.labels, drift.checkpoints, strict=True))[:MOST_ROWS]
-    )
-    table = Table(
-        (Column("path"), Column("step")), rows, "checkpoints",
-        more(len(drift.checkpoints) - len(rows), "checkpoint", JSON),
-    )  # fmt: skip
-    return Section("checkpoints", "Checkpoints", (table,))
+    found = list(zip(drift.checkpoints, drift.labels, strict=True))
+    return listed("checkpoints", "Checkpoints", ("path", "step"), found, _checkpoint, "checkpoint", JSON)
+
+
+def _checkpoint(found: tuple[str, str]) -> tuple[Text, Text]:
+    path, label = found
+    return Text(path, name=True), Text(label)

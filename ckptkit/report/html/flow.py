@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ckptkit.report import words
-from ckptkit.report.difference import EVIDENCE
-from ckptkit.report.html.document import End, Flow, Link
+from ckptkit.report.grounds import GROUNDS
+from ckptkit.report.html.document import End, Flow, Ribbon
 from ckptkit.report.html.drawing import ROW, link
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _FOLDED = 60
 _MOST_ROWS = 400
 
 # What a line rests on, in words; each is a class of line in the style sheet too.
-_LINES = {**EVIDENCE, "swap": "holds what the other one has in b", "other": "another reason"}
+_LINES = {**GROUNDS, "swap": "holds what the other one has in b", "other": "another reason"}
 
 _NO_LAYER = "(no layer)"
 
@@ -31,7 +31,7 @@ class Way:
     Attributes:
         source: layer; "" for variables that belong to none, None where there is no source.
         target: likewise.
-        evidence: the strongest, as the matcher says it.
+        evidence: on what ground, as `grounds.ground` says it.
         variables: how many.
     """
 
@@ -54,7 +54,7 @@ def flow(
     """
     joined: dict[tuple[str | None, str | None], Counter[str]] = {}
     for way in ways:
-        kind = way.evidence.split(" ")[0]
+        kind = way.evidence
         joined.setdefault((way.source, way.target), Counter())[kind if kind in _LINES else "other"] += way.variables
     sides = [_ordered([layer for pair in joined if (layer := pair[side]) is not None], order[side]) for side in (0, 1)]
     if not joined:
@@ -69,7 +69,7 @@ def flow(
             drawn[kind] += 1
             number = f"{words.count(evidence.total(), 'variable')}, " if kind != "swap" else ""
             label = f"{_shown(source)} → {_shown(target)}: {number}{_LINES[kind]}"
-            links.append(Link(link(rows[0][source], rows[1][target]), kind, label))
+            links.append(Ribbon(link(rows[0][source], rows[1][target]), kind, label))
     counts: list[Counter[str | None]] = [Counter(), Counter()]
     for pair, evidence in joined.items():
         if "swap" not in evidence:

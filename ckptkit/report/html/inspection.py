@@ -6,17 +6,20 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ckptkit.formats.registry import named
+from ckptkit.model.selection import totals_of
 from ckptkit.report import words
 from ckptkit.report.html.cells import Badge, Cell, Curve, Meter, Number, Text, Tone
-from ckptkit.report.html.document import MOST_ROWS, NARROW, Column, Document, Fact, Node, Section, Table, Verdict, more
+from ckptkit.report.html.document import NARROW, Column, Document, Fact, Node, Section, Verdict, listed
 from ckptkit.report.html.drawing import steps
 from ckptkit.report.html.layers import Leaf, tree
-from ckptkit.report.inspection import FORMATS, ORDER, brief, totals_of
+from ckptkit.report.inspection import brief, order_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ckptkit.api.inspection import Inspection
+    from ckptkit.api.inspect import Inspection
+    from ckptkit.assets import AssetContent
     from ckptkit.compare import TensorStatistics
     from ckptkit.model import Variable
 
@@ -24,9 +27,9 @@ if TYPE_CHECKING:
 def document(inspection: Inspection, *, slots: bool = False) -> Document:
     """The report; `slots`: whether slots and state are listed too."""
     spec = inspection.spec
-    listed = [variable for variable in inspection.variables if slots or variable.kind == "weight"]
-    by_name = {variable.name: variable for variable in listed}
-    total = sum(variable.size for variable in listed if variable.kind == "weight")
+    chosen = [variable for variable in inspection.variables if slots or variable.kind == "weight"]
+    by_name = {variable.name: variable for variable in chosen}
+    total = sum(variable.size for variable in chosen if variable.kind == "weight")
     leaves = []
     for layer in spec.layers:
         own = [by_name[name] for name in layer.variables if name in by_name]
@@ -46,7 +49,8 @@ def document(inspection: Inspection, *, slots: bool = False) -> Document:
             "Layers",
             (tree(leaves, partial(_scope, total), ("parameters", "share"), NARROW),) if leaves else (),
         ),
-        _variables(inspection, listed),
+        _variables(inspection, chosen),
+        _assets(inspection),
     ]
     return Document(
         "inspect",
@@ -59,7 +63,7 @@ def document(inspection: Inspection, *, slots: bool = False) -> Document:
 
 
 def _verdict(inspection: Inspection) -> Verdict:
-    totals = totals_of(inspection)
+    totals = totals_of(inspection.variables)
     what = f"{words.count(totals['layers'], 'layer')} with weights, {words.count(totals['parameters'], 'parameter')}"
     if inspection.spec.damage or inspection.problems:
         return Verdict("DAMAGED", "bad", f"{what}; not all of the data can be read.")
@@ -74,10 +78,10 @@ def _verdict(inspection: Inspection) -> Verdict:
 
 def _facts(inspection: Inspection) -> list[Fact]:
     spec = inspection.spec
-    totals = totals_of(inspection)
+    totals = totals_of(inspection.variables)
     dtypes = Counter(words.dtype(variable.dtype) for variable in inspection.variables if variable.kind == "weight")
     return [
-        Fact(FORMATS.get(spec.format, spec.format), "format", spec.producer or ""),
+        Fact(named(spec.format).title, "format", spec.producer or ""),
         Fact(words.count(totals["parameters"]), "parameters", ", ".join(name for name, _ in dtypes.most_common(4))),
         Fact(
             words.count(totals["variables"]),
@@ -85,7 +89,7 @@ def _facts(inspection: Inspection) -> list[Fact]:
             f"weights in {words.count(totals['layers'], 'layer')}",
         ),
         Fact(words.size(totals["bytes"]), "of data"),
-        Fact(spec.order_source, "order of layers from", ORDER[spec.order_source]),
+        Fact(spec.order_source, "order of layers from", order_words(spec)),
     ]
 
 
@@ -112,22 +116,18 @@ def _scope(total: int, leaves: Sequence[Leaf]) -> Node:
 
 def _doubts(inspection: Inspection) -> Section:
     doubtful = [variable for variable in inspection.variables if inspection.flags.get(variable.name)]
-    rows = tuple(
-        (
+
+    def row(variable: Variable) -> tuple[Text, Text]:
+        return (
             Text(variable.name, f"{words.shape(variable.shape)} {words.dtype(variable.dtype)}", name=True),
             Text(" · ".join(inspection.flags[variable.name]), tone="warn"),
         )
-        for variable in doubtful[:MOST_ROWS]
-    )
-    table = Table(
-        (Column("variable"), Column("doubt")), rows, "variables", more(len(doubtful) - len(rows), "variable", NARROW)
-    )
+
     intro = "A doubt is a hint, not an error: a bias may be zero for good."
-    return Section("doubts", "Doubts", (table,) if rows else (), intro)
+    return listed("doubts", "Doubts", ("variable", "doubt"), doubtful, row, "variable", NARROW, intro)
 
 
-def _variables(inspection: Inspection, listed: Sequence[Variable]) -> Section:
-    shown = listed[:MOST_ROWS]
+def _variables(inspection: Inspection, variables: Sequence[Variable]) -> Section:
     columns = [Column("variable"), Column("kind"), Column("size", "Bytes of the value", right=True)]
     if inspection.statistics:
         columns += [Column(title, right=True) for title in ("min", "max", "mean")]
@@ -135,16 +135,26 @@ def _variables(inspection: Inspection, listed: Sequence[Variable]) -> Section:
         columns += [Column("values", sortable=False), Column("remarks")]
     if inspection.hashes:
         columns.append(Column("sha256"))
-    table = Table(
-        tuple(columns),
-        tuple(tuple(_row(inspection, variable)) for variable in shown),
-        "variables",
-        more(len(listed) - len(shown), "variable", NARROW),
-    )
     intro = ""
     if inspection.statistics:
         intro = "Statistics are over finite elements; heights in the pictures are square roots of counts."
-    return Section("variables", "Variables", (table,) if shown else (), intro)
+    row = partial(_row, inspection)
+    return listed("variables", "Variables", columns, variables, row, "variable", NARROW, intro)
+
+
+def _assets(inspection: Inspection) -> Section:
+    def row(each: AssetContent) -> tuple[Cell, ...]:
+        return (
+            Text(each.asset.name, f"of {each.asset.layer}" if each.asset.layer else "", name=True),
+            Badge("unreadable", "bad", 0) if each.problem else Text(each.asset.kind),
+            Number("" if each.entries is None else words.count(len(each.entries)), len(each.entries or ())),
+            Number(words.size(each.asset.nbytes), each.asset.nbytes),
+            Text(each.problem or each.sha256 or "", name=not each.problem, tone="bad" if each.problem else "calm"),
+        )
+
+    columns = ("asset", "kind", Column("entries", right=True), Column("size", "Bytes of it", right=True), "sha256")
+    title = "Vocabularies, tables and settings"
+    return listed("assets", title, columns, inspection.assets, row, "asset", NARROW)
 
 
 def _row(inspection: Inspection, variable: Variable) -> list[Cell]:

@@ -2,41 +2,52 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ckptkit.plans import NO_SLOT, Read, reads
 from ckptkit.report import words
+from ckptkit.report.grounds import ground, tally
 from ckptkit.report.html.cells import Badge, Text, Tone
-from ckptkit.report.html.document import MOST_ROWS, Column, Document, Fact, Section, Table, Verdict, more
+from ckptkit.report.html.document import JSON, Column, Document, Fact, Section, Verdict, listed
 from ckptkit.report.html.flow import Way, flow, layer_of
 from ckptkit.report.remapping import describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ckptkit.api.moving import Remapped
-    from ckptkit.plans import Plan, Step
+    from ckptkit.api.proposal import Remapped
+    from ckptkit.errors import RefusedError
+    from ckptkit.plans import Choice, Open, Plan, Step
 
 _ADVICE = "--plan-out FILE has all"
 
 
-def document(result: Remapped, layers: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})) -> Document:
+def document(
+    result: Remapped,
+    layers: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {}),
+    refusal: RefusedError | None = None,
+) -> Document:
     """The report.
 
     Args:
         result: the plan, and what became of it.
         layers: canonical name of a variable -> its layer, in the order of the file, of the source and of the template.
+        refusal: why nothing is moved, where the plan has open places.
     """
     plan = result.plan
-    complete = not (plan.missing or plan.unexpected or plan.ambiguous)
-    wanted = len(plan.steps) + len(plan.missing)
+    complete = not (plan.missing or plan.unexpected or plan.open)
+    wanted = len(plan.steps) + len(plan.missing) + len(plan.open)
     sentence = f"{words.count(len(plan.steps))} of {words.count(wanted, 'target variable')} found"
     sentence += "; nothing written (dry run)." if result.output is None else "; read back and equal."
-    verdict = Verdict("PLAN" if result.output is None else "MOVED", "good" if complete else "warn", sentence)
+    if refusal is not None:
+        sentence += f" {refusal.problem}."
+    word = "MOVED" if result.output is not None else "REFUSED" if refusal is not None else "PLAN"
+    tone: Tone = "bad" if refusal is not None else "good" if complete else "warn"
+    verdict = Verdict(word, tone, sentence)
     subjects = [("source", plan.source), ("template", plan.target)]
     if result.output is not None:
         subjects.append(("output", result.output))
-    sections = (_ways(plan, layers), _steps(plan), _kept(plan), _left(plan))
+    sections = (_groups(refusal), _ways(plan, layers), _open(plan), _steps(plan), _kept(plan), _left(plan))
     doubts: dict[str, list[str]] = {}
     for step in plan.steps:
         for doubt in step.doubts:
@@ -45,10 +56,10 @@ def document(result: Remapped, layers: tuple[Mapping[str, str], Mapping[str, str
         ("warn", f"{words.listing(names, 8)}: {doubt}") for doubt, names in doubts.items()
     )
     facts = [
-        Fact(words.count(len(plan.steps)), "found", f"by {plan.by}"),
+        Fact(words.count(len(plan.steps)), "found", tally(step.evidence for step in plan.steps) or f"by {plan.by}"),
         Fact(words.count(len(plan.missing)), "missing", "", "warn" if plan.missing else "calm"),
         Fact(words.count(len(plan.unexpected)), "unexpected", "", "warn" if plan.unexpected else "calm"),
-        Fact(words.count(len(plan.ambiguous)), "ambiguous", "", "warn" if plan.ambiguous else "calm"),
+        Fact(words.count(len(plan.open)), "open", "", "warn" if plan.open else "calm"),
         Fact(
             words.count(sum(not isinstance(step.op, Read) for step in plan.steps)),
             "converted",
@@ -66,7 +77,7 @@ def _ways(plan: Plan, layers: tuple[Mapping[str, str], Mapping[str, str]]) -> Se
     for step in plan.steps:
         target = layer_of(step.target.name, layers[1])
         sources = dict.fromkeys(layer_of(name, layers[0]) for op in (step.op, *step.copies) for name in reads(op))
-        ways += [Way(source, target, step.evidence[0] if step.evidence else "other") for source in sources]
+        ways += [Way(source, target, ground(step.evidence)) for source in sources]
     ways += [Way(None, layer_of(name, layers[1]), "") for name in plan.missing]
     ways += [Way(layer_of(name, layers[0]), None, "") for name in plan.unexpected]
     order = tuple(layers[0].values()), tuple(layers[1].values())
@@ -76,38 +87,69 @@ def _ways(plan: Plan, layers: tuple[Mapping[str, str], Mapping[str, str]]) -> Se
 
 
 def _steps(plan: Plan) -> Section:
-    shown = plan.steps[:MOST_ROWS]
-    columns = (Column("target"), Column("made of"), Column("as it is?"), Column("because"))
-    table = Table(columns, tuple(map(_row, shown)), "variables", more(len(plan.steps) - len(shown), "step", _ADVICE))
-    return Section("steps", "Step by step", (table,) if shown else ())
+    columns = ("target", "made of", "as it is?", "because", Column("margin in bits", right=True))
+    intro = "The margin: by how much names speak for this pairing rather than for the next best."
+    return listed("steps", "Step by step", columns, plan.steps, _row, "step", _ADVICE, intro)
 
 
-def _row(step: Step) -> tuple[Text, Text, Badge, Text]:
+def _row(step: Step) -> tuple[Text, Text, Badge, Text, Text]:
     made_of = describe(step.op) + "".join(f" = {describe(copy)}" for copy in step.copies)
     plain = isinstance(step.op, Read)
     return (
         Text(step.target.name, f"{words.shape(step.target.shape)} {words.dtype(step.target.dtype)}", name=True),
         Text(made_of, name=True),
         Badge("as it is", "calm", 1.0) if plain else Badge("converted", "warn", 0.0),
-        Text(", ".join(step.evidence)),
+        Text(" · ".join(step.evidence)),
+        Text("" if step.confidence is None else words.number(step.confidence)),
     )
+
+
+def _groups(refusal: RefusedError | None) -> Section:
+    """What a person has to settle, with the option that would."""
+
+    def row(group: Mapping[str, Any]) -> tuple[Badge, Text, Text, Text]:
+        return (
+            Badge(group["kind"], "bad" if group["kind"] == "ambiguous" else "warn", 0.0),
+            Text(words.listing(group["target"] or group["source"], 8), name=True),
+            Text(group["why"]),
+            Text(group["settle"], name=True),
+        )
+
+    columns = ("what", "variables", "why", "what would settle it")
+    groups = refusal.groups if refusal is not None else ()
+    return listed("open-groups", "To be settled", columns, groups, row, "group", JSON)
+
+
+def _open(plan: Plan) -> Section:
+    """The open places, each with what could fill it."""
+
+    def row(candidate: tuple[Open, Choice | None]) -> tuple[Text, Text, Text, Text]:
+        place, choice = candidate
+        return (
+            Text(place.target.name, f"{words.shape(place.target.shape)} {words.dtype(place.target.dtype)}", name=True),
+            Text(choice.source.name if choice else "nothing came near", name=choice is not None),
+            Text("; ".join(choice.speaks_for) if choice else ""),
+            Text("; ".join(choice.against) if choice else place.why),
+        )
+
+    candidates = [(place, choice) for place in plan.open for choice in (place.candidates or (None,))]
+    columns = ("target", "candidate", "for", "against")
+    return listed("open", "Open places", columns, candidates, row, "candidate", _ADVICE)
 
 
 def _kept(plan: Plan) -> Section:
     missing = set(plan.missing)
     ordered = sorted(plan.kept, key=lambda kept: (kept.target not in missing, kept.why != NO_SLOT))
-    rows = tuple((Text(kept.target, name=True), Text(kept.why)) for kept in ordered[:MOST_ROWS])
-    left = more(len(ordered) - len(rows), "variable", _ADVICE)
-    table = Table((Column("target"), Column("why")), rows, "variables", left)
-    return Section("kept", "Keeps the template's value", (table,) if rows else ())
+    facts = [(kept.target, kept.why) for kept in ordered]
+    return listed("kept", "Keeps the template's value", ("target", "why"), facts, _why, "variable", _ADVICE)
 
 
 def _left(plan: Plan) -> Section:
-    rows = tuple(
-        (Text(name, name=True), Text(why))
-        for names, why in ((plan.unexpected, "nothing wants it"), (plan.ambiguous, "fits in several ways"))
-        for name in names
-    )[:MOST_ROWS]
-    left = more(len(plan.unexpected) + len(plan.ambiguous) - len(rows), "variable", _ADVICE)
-    table = Table((Column("variable"), Column("why")), rows, "variables", left)
-    return Section("left", "Goes nowhere", (table,) if rows else ())
+    groups = (plan.unexpected, "nothing wants it"), (plan.ambiguous, "fits in several ways")
+    facts = [(name, why) for names, why in groups for name in names]
+    return listed("left", "Goes nowhere", ("variable", "why"), facts, _why, "variable", _ADVICE)
+
+
+def _why(fact: tuple[str, str]) -> tuple[Text, Text]:
+    name, why = fact
+    return Text(name, name=True), Text(why)

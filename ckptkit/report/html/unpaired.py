@@ -6,37 +6,28 @@ from typing import TYPE_CHECKING
 
 from ckptkit.report import words
 from ckptkit.report.html.cells import Text, Tone
-from ckptkit.report.html.document import MOST_ROWS, NARROW, Block, Column, Prose, Section, Table, more
+from ckptkit.report.html.document import MOST_ROWS, NARROW, Prose, Section, listed, more
 
 if TYPE_CHECKING:
     from ckptkit.differences import Diff
+    from ckptkit.matching.result import Unmatched
 
 
 def unpaired(diff: Diff) -> list[Section]:
     """A section for each side and one for what is ambiguous; without blocks where there is nothing."""
     sections = []
     for side, other, found in (("a", "b", diff.only_a), ("b", "a", diff.only_b)):
-        rows = tuple(
-            (
+
+        def row(each: Unmatched) -> tuple[Text, Text, Text]:
+            return (
                 Text(each.name, name=True),
                 Text("slot or state" if each.name in diff.others else "weight"),
                 Text("; ".join(f"{near.name}: {near.why}" for near in each.nearest[:1])),
             )
-            for each in sorted(found, key=lambda each: each.name in diff.others)[:MOST_ROWS]
-        )
-        blocks: tuple[Block, ...] = (
-            (
-                Table(
-                    (Column("variable"), Column("kind"), Column(f"nearest in {other}")),
-                    rows,
-                    "variables",
-                    more(len(found) - len(rows), "variable", NARROW),
-                ),
-            )
-            if rows
-            else ()
-        )
-        sections.append(Section(f"only-{side}", f"Only in {side}", blocks))
+
+        ordered = sorted(found, key=lambda each: each.name in diff.others)
+        columns = ("variable", "kind", f"nearest in {other}")
+        sections.append(listed(f"only-{side}", f"Only in {side}", columns, ordered, row, "variable", NARROW))
     groups: tuple[tuple[Tone, str], ...] = tuple(
         (
             "good" if group.equal else "warn",

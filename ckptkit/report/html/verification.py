@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ckptkit.report import words
 from ckptkit.report.html.cells import Badge, Cell, Meter, Number, Text, Tone
 from ckptkit.report.html.document import Card, Cards, Column, Document, Fact, Section, Table, Verdict
+from ckptkit.report.verification import PAIRING_NOT_PROVEN, verdict_word
 
 if TYPE_CHECKING:
     from ckptkit.verification.result import OutputComparison, VerifyResult
@@ -25,12 +26,18 @@ def document(result: VerifyResult) -> Document:
         sentence = f"{_outputs(len(result.outputs))} within tolerance on the same inputs."
     else:
         sentence = f"{words.count(failed)} of {words.count(len(result.outputs), 'output')} out of tolerance."
-    verdict = Verdict("PASS", "good", sentence) if result.passed else Verdict("FAIL", "bad", sentence)
-    sections = (_divergence(result), _compared(result))
+    sure = result.complete and result.pairing_proven
+    if result.passed and not result.pairing_proven:
+        sentence += f" {PAIRING_NOT_PROVEN[:1].upper()}{PAIRING_NOT_PROVEN[1:]}."
+    verdict = Verdict(verdict_word(result), ("good" if sure else "warn") if result.passed else "bad", sentence)
+    sections = (_divergence(result), _untested(result), _compared(result))
     return Document(
         "verify",
         verdict,
-        (("source, the reference", result.source), ("destination", result.destination)),
+        (
+            ("source, the reference", f"{result.source} ({result.loaded_by[0]})"),
+            ("destination", f"{result.destination} ({result.loaded_by[1]})"),
+        ),
         tuple(_facts(result)),
         tuple(section for section in sections if section.blocks),
         tuple(("calm", note) for note in result.notes),
@@ -58,10 +65,36 @@ def _facts(result: VerifyResult) -> list[Fact]:
     ]
     if conditions.factor is not None:
         facts.append(Fact(f"{conditions.factor:g} ×", "the noise floor is the tolerance", "measured, not guessed"))
+    if result.coverage is not None:
+        tested = result.coverage.weights[1] - sum(v.side == "destination" for v in result.coverage.untested)
+        by_value = f"{words.count(len(result.coverage.by_value))} of them by value" if result.coverage.by_value else ""
+        facts.append(Fact(f"{tested:,} of {result.coverage.weights[1]:,}", "weights tested", by_value))
     if result.towers is not None:
         equal = result.towers == 0
         facts.append(Fact("exactly" if equal else f"to {words.number(result.towers)}", "towers agree with each other"))
     return facts
+
+
+def _untested(result: VerifyResult) -> Section:
+    if result.coverage is None or not result.coverage.untested:
+        return Section("untested", "Untested weights", ())
+    columns = (
+        Column("weight"),
+        Column("side"),
+        Column("outputs follow", "Share of its elements whose change moves an output that was compared", right=True),
+        Column("its value"),
+    )
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (
+            Text(variable.name, words.shape(variable.shape), name=True),
+            Text(variable.side),
+            Number(f"{variable.reached:.1%}", variable.reached),
+            Badge("differs", "bad") if variable.differs else Text("has no counterpart"),
+        )
+        for variable in result.coverage.untested
+    )
+    intro = "No output that was compared follows these; a wrong value in them would not have been seen."
+    return Section("untested", "Untested weights", (Table(columns, rows, "weights"),), intro)
 
 
 def _compared(result: VerifyResult) -> Section:

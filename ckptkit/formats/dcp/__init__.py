@@ -1,0 +1,1 @@
+"""Folders of `torch.distributed.checkpoint`, which every process of a run writes its part of."""

@@ -1,0 +1,1 @@
+"""HDF5 files, read from their bytes and written by the HDF5 library."""

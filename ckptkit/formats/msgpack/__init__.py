@@ -1,0 +1,1 @@
+"""Trees of arrays as MessagePack, as Flax serialises them."""

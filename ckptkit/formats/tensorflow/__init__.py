@@ -1,0 +1,1 @@
+"""TensorFlow's containers: bundles, V1 checkpoints, SavedModels."""

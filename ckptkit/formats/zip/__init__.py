@@ -1,0 +1,1 @@
+"""Zip archives, read from their bytes."""

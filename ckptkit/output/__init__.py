@@ -1,0 +1,1 @@
+"""Outputs that are complete, read back, or not there."""
