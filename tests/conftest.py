@@ -18,9 +18,19 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
+# The tests of one of these share nothing, and take long: each goes to whichever process is free.
+_APART = ("tests/test_docs.py",)
+
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "fixtures"
 _YARDSTICKS = Path(os.environ.get("CKPTKIT_YARDSTICKS", ROOT.parent / "shared"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What a file's tests share is made once: with `-n`, they stay in one process."""
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(item.nodeid if file in _APART else file))
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +69,7 @@ def run_cli() -> RunCli:
 
     def run(*args: object, **options: object) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", "NO_COLOR": "1"}
-        settings = {"capture_output": True, "text": True, "timeout": 120, "env": env, **options}
+        settings = {"capture_output": True, "text": True, "timeout": 600, "env": env, **options}
         return subprocess.run([sys.executable, "-m", "ckptkit", *map(str, args)], **settings)  # type: ignore[call-overload]
 
     return run

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ckptkit.drifting import Drift, drift
+import ckptkit
+from ckptkit.api.drift import drift
+from ckptkit.drifting import Drift
+from ckptkit.drifting.run import Track, follow
 from ckptkit.drifting.series import find_series, natural_key
+from ckptkit.engines import THREADS
 from ckptkit.errors import CkptkitError, NotFoundError, UsageError
+from ckptkit.model import Checkpoint, CheckpointSpec, Variable
 from ckptkit.report.drift import sparkline
+from tests.compare.memory_source import MemorySource
+from tests.conftest import FIXTURES
 
 
 def write(path: Path, **arrays: Any) -> str:
@@ -104,6 +112,117 @@ def test_another_shape_is_no_change_that_can_be_told(tmp_path: Path) -> None:
     assert found.verdict == "moving"
 
 
+@pytest.mark.parametrize("dtypes", [("f4", "f2", "f2"), ("f4", "f8", "f4"), ("f2", "f4", "f8")])
+def test_a_cast_moves_nothing(tmp_path: Path, dtypes: tuple[str, ...]) -> None:
+    value = np.random.default_rng(0).normal(size=(40, 30)).astype(dtypes[0])
+    paths = [write(tmp_path / f"m{step}.npz", dense__kernel=value.astype(dtype)) for step, dtype in enumerate(dtypes)]
+    assert by_name(drift(paths))["dense/kernel"].verdict == "frozen"
+    trained = write(tmp_path / "m9.npz", dense__kernel=(value * 1.01).astype(dtypes[-1]))
+    assert by_name(drift([*paths, trained]))["dense/kernel"].verdict == "moving"
+
+
+def test_a_path_alone_is_a_folder(run: Path) -> None:
+    assert drift(str(run)) == drift(run) == drift([run])
+
+
+def sharded(folder: Path, name: str, values: dict[str, np.ndarray]) -> None:
+    """A checkpoint with a shard for every tensor."""
+    weight_map = {}
+    for number, (key, value) in enumerate(values.items(), 1):
+        shard = f"{name}-{number:05d}-of-{len(values):05d}.safetensors"
+        ckptkit.convert(write(folder / "one.npz", **{key.replace("/", "__"): value}), folder / shard)
+        (folder / "one.npz").unlink()
+        weight_map[key] = shard
+    (folder / f"{name}.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_shard_is_no_checkpoint(tmp_path: Path, trained: bool, nested: bool) -> None:
+    values = {"dense/kernel": np.arange(6.0).reshape(2, 3) + 1, "head/kernel": np.arange(12.0).reshape(3, 4)}
+    for step in (1, 2, 10):
+        folder = tmp_path / f"step-{step}" if nested else tmp_path
+        folder.mkdir(exist_ok=True)
+        moved = {key: value + step * (trained or key == "head/kernel") for key, value in values.items()}
+        sharded(folder, "model" if nested else f"model-{step}", moved)
+    result = drift(tmp_path)
+    assert (result.labels, result.clean) == (("1", "2", "10"), trained)
+    assert by_name(result)["head/kernel"].verdict == "moving"
+    if not nested:
+        assert drift(list(tmp_path.iterdir())) == result  # what a shell makes of `*`
+
+
+def test_shards_of_keras_are_no_checkpoints(tmp_path: Path) -> None:
+    for step in (1, 2):
+        source = write(tmp_path / "one.npz", dense__kernel=np.full((3, 4), 1.0 + step, "float32"))
+        (tmp_path / "run").mkdir(exist_ok=True)
+        ckptkit.convert(source, tmp_path / "run" / f"epoch-{step}.weights.json")
+    assert len(list((tmp_path / "run").glob("*.weights.h5"))) == 2
+    result = drift(tmp_path / "run")
+    assert (result.labels, result.clean, result.notes) == (("1", "2"), True, ())
+
+
+def test_shards_without_an_index_are_not_taken_for_a_run(tmp_path: Path) -> None:
+    for number in (1, 2):
+        source = write(tmp_path / "one.npz", dense__kernel=np.ones((3, 4)))
+        ckptkit.convert(source, tmp_path / f"model-{number:05d}-of-00002.safetensors")
+        Path(source).unlink()
+    with pytest.raises(NotFoundError, match="no checkpoints"):
+        drift(tmp_path)
+
+
+def test_shards_that_lost_their_index_are_said(tmp_path: Path) -> None:
+    for step in range(3):
+        sharded(
+            tmp_path, f"m-{step}", {"a/kernel": np.full((3, 2), step, "f4"), "b/kernel": np.full((2, 2), -step, "f4")}
+        )
+    assert drift(tmp_path).notes == ()
+    (tmp_path / "m-1.safetensors.index.json").unlink()
+    result = drift(tmp_path)
+    assert result.labels == ("0", "2")
+    assert result.notes == ("left out, shards whose index is not there: m-1-00001-of-00002.safetensors",)
+
+
+def test_state_of_many_values_is_looked_at(tmp_path: Path) -> None:
+    """An attribute or a variable may be called `states` and be trained."""
+    spec = CheckpointSpec("m", "npz", None, "sorted", (), ())
+    kernel = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    tracks: dict[str, Track] = {}
+    checkpoints = []
+    for _ in range(2):
+        values = {"net/states/0": kernel, "net/counts": np.zeros(5, "float32")}
+        variables = tuple(
+            Variable(name, name, (), "", None, "state", None, value.shape, "float32", value.nbytes)
+            for name, value in values.items()
+        )
+        checkpoints.append(Checkpoint(replace(spec, variables=variables), MemorySource(values)))
+    for index, now in enumerate(checkpoints):
+        follow(tracks, checkpoints[index - 1] if index else None, now, index, THREADS)
+    found = {name: track.result(2) for name, track in tracks.items()}
+    assert found["net/states/0"].stands_out
+    assert found["net/counts"].constant
+
+
+def test_what_cannot_be_read_is_said_and_not_called_frozen(tmp_path: Path) -> None:
+    kernel = Variable("net/kernel", "net/kernel", (), "net", "kernel", "weight", None, (2, 3), "float32", 24)
+    iterator = Variable(
+        "it", "it", (), "", None, "state", None, (), "variant", 9, problem="data of this type is not read"
+    )
+    tracks: dict[str, Track] = {}
+    before = None
+    for index in range(3):
+        values = {"net/kernel": np.full((2, 3), 1.0 + index, "float32")}
+        spec = CheckpointSpec("m", "tensor-bundle", None, "object-graph", (), (kernel, iterator))
+        now = Checkpoint(spec, MemorySource(values))
+        follow(tracks, before, now, index, THREADS)
+        before = now
+    found = {name: track.result(3) for name, track in tracks.items()}
+    assert (found["it"].verdict, found["it"].stands_out, found["it"].appears) == ("unreadable", False, None)
+    assert Drift(("a", "b", "c"), ("1", "2", "3"), tuple(found.values())).clean
+    broken = replace(found["it"], kind="weight")
+    assert broken.stands_out
+
+
 def test_the_json_is_strict_and_complete(run: Path) -> None:
     value = json.loads(json.dumps(drift([str(run)]).to_json(), allow_nan=False))
     assert value["schema"] == "ckptkit.drift/1"
@@ -137,7 +256,9 @@ def test_nothing_to_read(tmp_path: Path, name: str) -> None:
 def touch(folder: Path, *names: str) -> str:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"")
+        kind = (folder / name).suffix
+        source = FIXTURES / ("npz-plain/arrays.npz" if kind == ".h5" else "keras3-mlp-checkpoint/ckpt-1.index")
+        (folder / name).write_bytes(source.read_bytes() if kind in (".h5", ".index") else b"")
     return str(folder)
 
 
@@ -149,7 +270,7 @@ def test_bundles_are_named_by_their_index_and_left_overs_are_not(tmp_path: Path)
         "ckpt-11_temp_0123456789abcdef/part-00000-of-00001.index",
     )
     found = find_series([folder])
-    assert [Path(path).name for path in found.paths] == ["ckpt-9", "ckpt-10", "ckpt-100"]
+    assert [each.at.base for each in found.found] == ["ckpt-9", "ckpt-10", "ckpt-100"]
     assert found.labels == ("9", "10", "100")
 
 
@@ -161,13 +282,14 @@ def test_what_is_not_of_the_series_is_said(tmp_path: Path) -> None:
 
 
 def test_given_files_are_put_in_order_where_their_names_tell_one(tmp_path: Path) -> None:
-    assert find_series(["m10.h5", "m9.h5"]).paths == ("m9.h5", "m10.h5")
-    assert find_series(["z.h5", "a.h5"]).paths == ("z.h5", "a.h5")
+    touch(tmp_path, "m10.h5", "m9.h5", "z.h5", "a.h5")
+    for given, wanted in ((("m10.h5", "m9.h5"), ["m9.h5", "m10.h5"]), (("z.h5", "a.h5"), ["z.h5", "a.h5"])):
+        assert [each.at.base for each in find_series([tmp_path / name for name in given]).found] == wanted
 
 
 def test_folders_of_checkpoints(tmp_path: Path) -> None:
     folder = touch(tmp_path, "step_2/saved_model.pb", "step_10/saved_model.pb", "logs/events.out")
-    assert [Path(path).name for path in find_series([folder]).paths] == ["step_2", "step_10"]
+    assert [each.at.base for each in find_series([folder]).found] == ["step_2", "step_10"]
 
 
 def test_no_checkpoints(tmp_path: Path) -> None:
@@ -189,10 +311,10 @@ def test_sparkline() -> None:
 
 def test_names_from_files_reach_the_terminal_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from ckptkit.report.drift import show
-    from ckptkit.report.terminal import Page
+    from ckptkit.report.terminal import TerminalPage
 
     paths = [write(tmp_path / f"m{n}.npz", **{"[red]\x1b[2J": np.ones(3, "float32")}) for n in range(2)]
-    show(drift(paths), Page())
+    show(drift(paths), TerminalPage())
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "[red]\\x1b[2J" in out

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ckptkit import dtypes
 from ckptkit.errors import FormatError, NotFoundError, RefusedError
 from ckptkit.execute import PlannedSource, evaluate
 from ckptkit.model import CHUNK_BYTES, Checkpoint, CheckpointSpec, Variable
@@ -30,14 +29,13 @@ from ckptkit.plans import (
     Sum,
     infer_spec,
 )
+from tests.arrays import canonical_name
 from tests.conventions.layers import MemorySource
 
 
 def checkpoint(**arrays: np.ndarray) -> Checkpoint:
     variables = tuple(
-        Variable(
-            name, f"key/{name}", (), "", None, "weight", None, value.shape, str(dtypes.canonical_name(value.dtype)), 0
-        )
+        Variable(name, f"key/{name}", (), "", None, "weight", None, value.shape, canonical_name(value.dtype), 0)
         for name, value in arrays.items()
     )
     source = MemorySource({f"key/{name}": value for name, value in arrays.items()})
@@ -45,7 +43,7 @@ def checkpoint(**arrays: np.ndarray) -> Checkpoint:
 
 
 def read(name: str, value: np.ndarray) -> Read:
-    return Read(name, value.shape, str(dtypes.canonical_name(value.dtype)))
+    return Read(name, value.shape, canonical_name(value.dtype))
 
 
 def plan_of(kept: tuple[Kept, ...] = (), copies: tuple[Op, ...] = (), **ops: Op) -> Plan:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import ckptkit
 from ckptkit.conventions import ROWS, Row, by_id
+from ckptkit.conventions.layout import parse_layout
 from ckptkit.errors import RefusedError
 from ckptkit.execute import evaluate
 from ckptkit.matching.result import Ambiguous, Candidate, Match, Pair, Unmatched
 from ckptkit.model import CheckpointSpec, Variable
 from ckptkit.planner import make_plan
-from ckptkit.plans import AddToBlock, Concat, Fill, PermuteBlocks, Plan, Read, Slice, Transpose, inverse
+from ckptkit.plans import AddToBlock, Concat, Fill, PermuteBlocks, Plan, Read, Slice, Transpose
 from tests.conventions.layers import DIMS, Made, dims_of, make_layer, move
+from tests.inverse import inverse
 
 LOSING = [row for row in ROWS if row.lost]
 
@@ -28,20 +32,22 @@ def of_one_kind() -> list[tuple[Row, Row]]:
     kinds: dict[object, list[Row]] = defaultdict(list)
     for row in ROWS:
         if not row.lost:
-            shape = row.name.partition("(")[2] if "Einsum" in row.kind or "unshared" in row.name else ""
+            own = "Einsum" in row.kind or "unshared" in row.name or "no bias" in row.name
+            shape = row.name.partition("(")[2] if own else ""
             kinds[row.kind, row.options, shape].append(row)
     return [pair for rows in kinds.values() for pair in itertools.product(rows, rows)]
 
 
 def has_sum(row: Row) -> bool:
     """Whether the dialect stores a part as a sum of several, so that which term had what is not kept."""
-    pieces = [(role, native.layout.split("*")[0]) for native in row.natives for role in native.roles if native.roles]
-    gates = [(role, gate) for role, gate in pieces if role == "bias"]
-    return (
-        any("+" in role for role, _ in pieces)
-        or len(gates) > len(set(gates))
-        or row.name.startswith(("Conv1DL", "Conv2DL"))
-    )
+    held: list[tuple[str, str]] = []
+    for native in row.natives:
+        for place, role in enumerate(native.roles):
+            axes = parse_layout(native.layout).axes
+            pieces = [axis.pieces[place if len(axis.pieces) > 1 else 0] for axis in axes if axis.pieces]
+            letters = [gate.letter for piece in pieces for gate in piece.gates]
+            held += [(role, letter) for letter in letters or [""]]
+    return len(held) > len(set(held)) or any("+" in role for role, _ in held)
 
 
 def both(a: Row, b: Row, **options: object) -> tuple[Made, Made]:
@@ -130,7 +136,7 @@ def test_theano_kernels_are_transposed() -> None:
 @pytest.mark.parametrize("row", LOSING, ids=lambda row: row.id)
 def test_what_keras_has_no_place_for_is_refused_by_name(row: Row) -> None:
     a = make_layer(row, dims={**DIMS, "P": 11})
-    b = make_layer(by_id("keras3/LSTM"), dims={**DIMS, "P": 11}, seed=9)
+    b = make_layer(by_id(f"keras3/{row.kind}"), dims={**DIMS, "P": 11}, seed=9)
     with pytest.raises(RefusedError) as error:
         plan_of(a, b)
     assert row.lost in str(error.value)
@@ -260,8 +266,11 @@ class TestLeftovers:
         with pytest.raises(RefusedError) as error:
             self.plan()
         assert str(error.value) == (
-            "new.h5 wants head [128, 3] (nearest: cls [128, 10], another shape); old.h5 has no weight for it. "
-            "Keep the template's values with --allow-missing, or name one with --rename."
+            "new.h5 wants 1 variable that old.h5 has no weight for; old.h5 has 1 variable that new.h5 has no place for. "
+            "--allow-missing leaves what is missing as it is, --allow-unexpected leaves behind what has "
+            "no place.\n"
+            "  missing: head [128, 3] (nearest: cls [128, 10], another shape)\n"
+            "  unexpected: cls [128, 10] (nearest: head [128, 3], another shape)"
         )
 
     def test_unexpected_is_refused_with_the_nearest(self) -> None:
@@ -281,13 +290,16 @@ class TestLeftovers:
 
     def test_ambiguity_is_always_refused(self) -> None:
         match = Match("auto", self.pairs, ambiguous=(Ambiguous(("cls",), ("head",), "two equal blocks"),))
-        with pytest.raises(RefusedError, match="fit in more than one way"):
+        with pytest.raises(RefusedError, match="fits in more than one way"):
             make_plan(match, self.source, self.target, allow_missing=True, allow_unexpected=True)
 
     def test_many_are_counted(self) -> None:
         missing = tuple(Unmatched(f"w{number}") for number in range(9))
-        with pytest.raises(RefusedError, match="w0, w1, w2 and 6 more"):
+        with pytest.raises(RefusedError, match="wants 9 variables") as error:
             make_plan(Match("auto", (), missing), self.source, self.target)
+        assert error.value.lines[0] == "missing: w0"
+        assert error.value.lines[5:] == ("… and 4 more; --json, --html and --plan-out have all of them",)
+        assert len(error.value.groups) == 9
 
     def test_without_a_convention_shapes_must_agree(self) -> None:
         with pytest.raises(RefusedError, match="cls has another shape"):
@@ -300,3 +312,18 @@ class TestLeftovers:
         match = Match("auto", (), unexpected=tuple(Unmatched(name) for name in cell.names))
         with pytest.raises(RefusedError, match="it would lose peephole connections"):
             make_plan(match, cell.spec, self.target)
+
+
+@pytest.mark.parametrize(("channels", "says"), [((4, 4), True), ((4, 5), False)])
+def test_how_the_kernel_of_a_transposed_convolution_lies_is_no_silent_guess(
+    tmp_path: Path, channels: tuple[int, int], says: bool
+) -> None:
+    shapes = {"kernel": (3, 3, *channels), "bias": (channels[0],)}
+    for file, layer in (("keras", "conv2d_transpose"), ("nnx", "up"), ("again", "conv2d_transpose")):
+        np.savez(tmp_path / f"{file}.npz", **{f"{layer}/{word}": np.ones(shape) for word, shape in shapes.items()})
+    for source, target in (("keras", "nnx"), ("nnx", "keras")):
+        plan = ckptkit.plan(tmp_path / f"{source}.npz", like=tmp_path / f"{target}.npz").plan
+        said = [doubt for step in plan.steps for doubt in step.doubts if "up/kernel lies as Keras's" in doubt]
+        assert len(said) == says, (source, target)
+    plan = ckptkit.plan(tmp_path / "keras.npz", like=tmp_path / "again.npz").plan
+    assert not any(step.doubts for step in plan.steps)

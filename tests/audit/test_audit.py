@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ckptkit.auditing import assert_no_untracked_weights, audit
-from ckptkit.auditing.inputs import parse_shape
+from ckptkit.api.audit import audit
 from ckptkit.errors import CkptkitError, LimitError, ModelError, UsageError
+from ckptkit.inputs import parse_shape
+from ckptkit.testing import assert_no_untracked_weights
 from tests.audit.keras_traps import in_set, tf_variable_in_build
 from tests.audit.truth import x
 
@@ -39,7 +40,7 @@ def test_shapes() -> None:
     assert parse_shape("[2, 3]") == ((2, 3), "float32")
 
 
-@pytest.mark.parametrize("text", ["", "x", "1,,2", "1,-2", "3:complex", "3:string", "1;2", "1,2:", "²,3"])
+@pytest.mark.parametrize("text", ["", "x", "1,,2", "1,-2", "3:complex", "3:text", "1;2", "1,2:", "²,3"])
 def test_what_is_no_shape(text: str) -> None:
     with pytest.raises(UsageError):
         parse_shape(text)
@@ -199,7 +200,10 @@ def test_a_checkpoint_that_fits(K: Any, tmp_path: Path) -> None:
 
 def test_a_bundle_that_fits_and_one_that_does_not(K: Any, tmp_path: Path) -> None:
     tf.train.Checkpoint(model=mlp(K, 3, 2)).write(str(tmp_path / "same"))
-    assert audit(lambda: mlp(K, 3, 2), checkpoint=str(tmp_path / "same")).findings == ()
+    for ending in ("", ".index", ".data-00000-of-00001"):
+        for scheme in ("", "file://"):
+            path = f"{scheme}{tmp_path}/same{ending}"
+            assert audit(lambda: mlp(K, 3, 2), checkpoint=path).findings == (), path
     tf.train.Checkpoint(model=mlp(K, 3)).write(str(tmp_path / "less"))
     result = audit(lambda: mlp(K, 3, 2), checkpoint=str(tmp_path / "less"))
     assert kinds(result) == ["not-in-checkpoint"] * 2
@@ -251,12 +255,14 @@ def test_the_fields_of_the_json() -> None:
     assert finding["shape"] == [3, 2]
 
 
-def test_a_warning_alone_is_clean() -> None:
+def test_a_warning_alone_is_no_error() -> None:
     import keras
 
     result = audit(lambda: in_set(keras), x())
     assert result.findings
     assert {finding.severity for finding in result.findings} == {"warning"}
+    assert result.verdict == result.to_json()["verdict"] == "ok"
+    assert [len(result.warnings), result.to_json()["totals"]["warnings"]] == [len(result.findings)] * 2
     assert result.clean
 
 
@@ -276,6 +282,18 @@ def build():
 
 def clean():
     return keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+
+class Listed(keras.layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.parts = [keras.layers.Dense(3)]
+    def build(self, shape):
+        self.parts[0].build(shape)
+    def call(self, x):
+        return self.parts[0](x)
+
+def warned():
+    return keras.Sequential([keras.Input((4,)), Listed()])
 
 def fails():
     raise RuntimeError("[red]no[/red]\\x1b[2J")
@@ -302,6 +320,14 @@ def test_the_command_is_clean(net: Path, run_cli: Callable[..., Any]) -> None:
     done = run_cli("audit", f"{net}:clean")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("CLEAN")
+
+
+def test_warnings_alone_are_ok_and_no_error_unless_strict(net: Path, run_cli: Callable[..., Any]) -> None:
+    done = run_cli("audit", f"{net}:warned", "--strict")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("OK, 2 warnings   ")
+    assert "CLEAN" not in done.stdout
+    assert run_cli("audit", f"{net}:warned", "--quiet").returncode == 0
 
 
 def test_the_command_takes_arrays(net: Path, run_cli: Callable[..., Any], tmp_path: Path) -> None:

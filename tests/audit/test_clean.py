@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ckptkit.auditing import Audit, audit
+from ckptkit.api.audit import audit
+from ckptkit.auditing import Audit
 
 
 @pytest.fixture(scope="module", params=["keras", "tf_keras"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ckptkit.auditing import audit
+from ckptkit.api.audit import audit
 from tests.audit.truth import x
 
 _UNIQUE = itertools.count()

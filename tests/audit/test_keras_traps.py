@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ckptkit.auditing import audit
+from ckptkit.api.audit import audit
 from tests.audit.keras_traps import FINE, TRAPS, concerned, forget
 from tests.audit.truth import keras_truth, x
 

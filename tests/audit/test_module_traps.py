@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tensorflow as tf
 
-from ckptkit.auditing import audit
+from ckptkit.api.audit import audit
 from tests.audit.keras_traps import FINE, concerned, forget
 from tests.audit.module_traps import TRAPS
 from tests.audit.truth import module_truth, x

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ckptkit.auditing import audit
+from ckptkit.api.audit import audit
 from tests.audit.truth import x
 
 TARGET = np.full((2, 2), 5.0, "float32")

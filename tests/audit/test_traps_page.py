@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ckptkit.auditing import audit
+from ckptkit.api.audit import audit
 from ckptkit.auditing.findings import FindingKind
 from ckptkit.references import load_callable
 from tests.audit.truth import x
@@ -26,6 +26,8 @@ EXAMPLES = [
 
 @pytest.mark.parametrize(("title", "kind", "code"), EXAMPLES, ids=[f"{title}-{kind}" for title, kind, _ in EXAMPLES])
 def test_an_example(title: str, kind: str, code: str, tmp_path: Path) -> None:
+    if "import torch" in code:
+        pytest.importorskip("torch", reason="PyTorch is an extra")
     path = tmp_path / "trap_example.py"
     path.write_text(code)
     result = audit(load_callable(f"{path}:build"), x())

@@ -4,7 +4,7 @@ The kernel counts what a process held before it became another program as that o
 started from pytest would all seem to need as much as pytest does. This needs 10 MiB.
 
 python -I -S launcher.py ROUNDS OUTPUT COMMAND…: OUTPUT, unless empty, is removed before each run. Prints one line a run:
-seconds of wall time, peak resident bytes, exit code.
+seconds of wall time, peak resident bytes, exit code, seconds of CPU (of all threads, user and system).
 """
 
 import os
@@ -21,7 +21,8 @@ def main(rounds: str, output: str, *command: str) -> None:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        print(time.perf_counter() - begun, usage.ru_maxrss * 1024, process.returncode)
+        seconds = time.perf_counter() - begun
+        print(seconds, usage.ru_maxrss * 1024, process.returncode, usage.ru_utime + usage.ru_stime)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from tests.benchmarks.measure import ROUNDS, Run
 
 MIB = 1 << 20
 BEGIN, END = "<!-- benchmarks: written by the command above -->", "<!-- benchmarks: end -->"
-_HEAD = ("part", "what", "figure", "compared with", "ratio", "peak memory", "bound", "held")
+_HEAD = ("part", "what", "figure", "CPU", "compared with", "ratio", "peak memory", "bound", "held")
 _BUSY = 0.35  # processes that want a core, per core; more than this and they take a visible share from the benchmarks
 _PACKAGES = ("numpy", "h5py", "tensorflow", "keras")
 
@@ -30,6 +30,7 @@ class Row:
         against: what it is compared with; "" for nothing.
         ratio: `figure` over that one's.
         peak: largest resident memory, in bytes; None where it was not measured.
+        cpu: seconds of CPU; likewise.
         bounds: what it should keep, in words.
         held: whether it does.
     """
@@ -41,6 +42,7 @@ class Row:
     against: str
     ratio: float | None
     peak: int | None
+    cpu: float | None
     bounds: tuple[str, ...]
     held: bool
 
@@ -49,6 +51,7 @@ class Row:
         return (
             self.what,
             f"{shown(self.figure)} {self.unit}",
+            "" if self.cpu is None else f"{shown(self.cpu)} s",
             self.against,
             "" if self.ratio is None else f"{shown(self.ratio)} ×",
             "" if self.peak is None else f"{self.peak / MIB:,.0f} MiB",
@@ -106,6 +109,8 @@ class Part:
         ratio_least: float | None = None,
         most: float | None = None,
         peak_most: int | None = None,
+        cpu_most: float | None = None,
+        cpu_ratio_most: float | None = None,
     ) -> Row:
         """Note a figure; the benchmark asserts that the row `held`.
 
@@ -118,8 +123,12 @@ class Part:
             ratio_least: the other bound of it.
             most: bound of the figure itself.
             peak_most: bound of the peak memory, in MiB.
+            cpu_most: bound of the seconds of CPU.
+            cpu_ratio_most: bound of the seconds of CPU over those of `against`.
         """
         figure, peak = (measured.seconds, measured.peak) if isinstance(measured, Run) else (measured, None)
+        cpu = measured.cpu if isinstance(measured, Run) else None
+        cpu_ratio = None if against is None or cpu is None or against.cpu is None else cpu / against.cpu
         ratio = None if against is None else figure / against.figure
         bounds: list[str] = []
         held = True
@@ -128,12 +137,14 @@ class Part:
             (ratio, "≥", ratio_least, "×"),
             (figure, "≤", most, unit),
             (None if peak is None else peak / MIB, "≤", peak_most, "MiB"),
+            (cpu, "≤", cpu_most, "s of CPU"),
+            (cpu_ratio, "≤", cpu_ratio_most, "× the CPU"),
         ):
             if limit is not None:
                 bounds.append(f"{sign} {limit:g} {word}")
                 held = held and value is not None and (value <= limit if sign == "≤" else value >= limit)
         row = Row(
-            self.name, what, figure, unit, against.what if against else "", ratio, peak, tuple(bounds), held
+            self.name, what, figure, unit, against.what if against else "", ratio, peak, cpu, tuple(bounds), held
         )  # fmt: skip
         self.table.rows.append(row)
         return row
@@ -158,11 +169,17 @@ def machine() -> str:
 
 
 def _processor() -> str:
+    """Its name, the numbers that tell its generation (vendors name several alike), and the cache that each core has."""
     info = Path("/proc/cpuinfo")
+    told: dict[str, str] = {}
     for line in info.read_text().splitlines() if info.exists() else ():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or "unknown processor"
+        name, _, value = line.partition(":")
+        told.setdefault(name.strip(), value.strip())
+    name = told.get("model name") or platform.processor() or "unknown processor"
+    if "cpu family" in told:
+        name += f" (family {told['cpu family']}, model {told.get('model', '?')})"
+    cache = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
+    return f"{name} with {cache.read_text().strip()} of L2" if cache.exists() else name
 
 
 def _line(cells: tuple[str, ...]) -> str:

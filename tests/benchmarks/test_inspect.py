@@ -39,12 +39,14 @@ def test_against_tensorflow(inspected: Row, table: Part) -> None:
 
 
 def test_reading_everything_takes_little_memory(table: Part) -> None:
-    for option, kind, name in (
-        ("--hash", data.hdf5, "HDF5"),
-        ("--stats", data.hdf5, "HDF5"),
-        ("--stats", data.bundle, "bundle"),
-    ):
-        assert table.add(f"inspect {option}, {name}", ckptkit("inspect", kind("one", 1), option), peak_most=200).held
+    for kind, name in ((data.hdf5, "HDF5"), (data.bundle, "bundle")):
+        path = kind("one", 1)
+        hashed = table.add(f"inspect --hash, {name}", ckptkit("inspect", path, "--hash"), peak_most=200)
+        run = ckptkit("inspect", path, "--stats")
+        measured = table.add(f"inspect --stats, {name}", run, against=hashed, peak_most=200, cpu_ratio_most=1.5)
+        run = ckptkit("inspect", path, "--stats", "--hash")
+        both = table.add(f"inspect --stats --hash, {name}", run, against=hashed, peak_most=200, cpu_ratio_most=2.5)
+        assert all(row.held for row in (hashed, measured, both))
 
 
 def test_reading_everything_against_tensorflow(table: Part) -> None:

@@ -138,8 +138,8 @@ def s3() -> Iterator[Any]:
 
 @pytest.mark.parametrize("name", ["one", "one.weights.h5"])
 def test_inspect_over_s3(s3: Any, table: Part, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ckptkit.formats.remote import traffic as module
-    from ckptkit.formats.remote.traffic import traffic
+    from ckptkit.storage.remote import traffic as module
+    from ckptkit.storage.remote.traffic import traffic
 
     monkeypatch.setattr(module, "_REQUESTS_AT_ONCE", 1)
     whole = os.path.getsize(data.hdf5("one", 1)) if name.endswith(".h5") else size("one")

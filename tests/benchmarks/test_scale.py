@@ -48,14 +48,17 @@ def pair(count: int) -> tuple[Path, Path]:
 def test_inspect(table: Part) -> None:
     few, many = (ckptkit("inspect", pair(count)[0], "--json") for count in COUNTS)
     base = table.add("inspect --json, 10,000 variables", few)
-    row = table.add("inspect --json, 100,000 variables", many, against=base, ratio_most=TEN_TIMES, most=6)
+    row = table.add("inspect --json, 100,000 variables", many, against=base, ratio_most=TEN_TIMES, cpu_most=2)
     assert row.held
 
 
 def test_diff(table: Part) -> None:
     few, many = (ckptkit("diff", *pair(count), "--json", code=1) for count in COUNTS)
     base = table.add("diff, 10,000 small variables", few)
-    assert table.add("diff, 100,000 small variables", many, against=base, ratio_most=TEN_TIMES).held
+    row = table.add(
+        "diff, 100,000 small variables", many, against=base, ratio_most=TEN_TIMES, cpu_most=6, peak_most=300
+    )
+    assert row.held
 
 
 def test_remap(table: Part) -> None:
@@ -63,7 +66,7 @@ def test_remap(table: Part) -> None:
         ckptkit("remap", a, "--like", b, "-o", "never-written", "--dry-run", "--json") for a, b in map(pair, COUNTS)
     )
     base = table.add("remap --dry-run, 10,000 variables", few)
-    assert table.add("remap --dry-run, 100,000 variables", many, against=base, ratio_most=TEN_TIMES).held
+    assert table.add("remap --dry-run, 100,000 variables", many, against=base, ratio_most=TEN_TIMES, cpu_most=8).held
 
 
 @pytest.mark.parametrize("by", ["order", "auto"])

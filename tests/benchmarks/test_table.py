@@ -12,18 +12,37 @@ from tests.benchmarks.table import BEGIN, END, MIB, Part, Run, Table, shown
 
 def test_a_row_says_what_it_is_compared_with_and_whether_its_bounds_hold() -> None:
     part = Part("diff", Table())
-    base = part.add("cmp", Run(0.5, 3 * MIB))
+    base = part.add("cmp", Run(0.5, 3 * MIB, 0.4))
     assert (base.ratio, base.bounds, base.held) == (None, (), True)
-    row = part.add("diff", Run(1.0, 64 * MIB), against=base, ratio_most=2, peak_most=64)
-    assert (row.against, row.ratio, row.bounds, row.held) == ("cmp", 2.0, ("≤ 2 ×", "≤ 64 MiB"), True)
-    assert row.cells() == ("diff", "1.00 s", "cmp", "2.00 ×", "64 MiB", "≤ 2 ×, ≤ 64 MiB", "✓")
+    row = part.add("diff", Run(1.0, 64 * MIB, 1.6), against=base, ratio_most=2, peak_most=64, cpu_most=1.6)
+    assert (row.against, row.ratio, row.bounds, row.held) == ("cmp", 2.0, ("≤ 2 ×", "≤ 64 MiB", "≤ 1.6 s of CPU"), True)
+    assert row.cells() == (
+        "diff",
+        "1.00 s",
+        "1.60 s",
+        "cmp",
+        "2.00 ×",
+        "64 MiB",
+        "≤ 2 ×, ≤ 64 MiB, ≤ 1.6 s of CPU",
+        "✓",
+    )
 
 
-@pytest.mark.parametrize("bound", [{"ratio_most": 1.9}, {"ratio_least": 2.1}, {"most": 0.9}, {"peak_most": 63}])
+@pytest.mark.parametrize(
+    "bound",
+    [
+        {"ratio_most": 1.9},
+        {"ratio_least": 2.1},
+        {"most": 0.9},
+        {"peak_most": 63},
+        {"cpu_most": 1.5},
+        {"cpu_ratio_most": 3.9},
+    ],
+)
 def test_a_missed_bound_is_said(bound: dict) -> None:
     part = Part("diff", Table())
-    base = part.add("cmp", 0.5)
-    row = part.add("diff", Run(1.0, 64 * MIB), against=base, **bound)
+    base = part.add("cmp", Run(0.5, 3 * MIB, 0.4))
+    row = part.add("diff", Run(1.0, 64 * MIB, 1.6), against=base, **bound)
     assert not row.held
     assert row.cells()[-1] == "✗ missed"
 
@@ -48,7 +67,7 @@ def test_only_the_marked_table_of_a_page_is_replaced(tmp_path: Path) -> None:
     middle, after = rest.split(END)
     assert (before, after) == ("# Before\n\n", "\n\nafter\n")
     assert "old" not in middle
-    assert "| **diff** | a \\| b | 2.00 requests |  |  |  |  |  |\n" in middle
+    assert "| **diff** | a \\| b | 2.00 requests |  |  |  |  |  |  |\n" in middle
 
 
 @pytest.mark.parametrize("text", ["no marks", f"{END}\n{BEGIN}", f"{BEGIN}\n{BEGIN}\n{END}"])
@@ -64,6 +83,8 @@ def test_a_run_is_of_the_command_alone(tmp_path: Path) -> None:
     output = tmp_path / "made"
     found = run("sh", "-c", f"test ! -e {output} && touch {output} && exit 3", output=output, code=3, rounds=2)
     assert 0 < found.seconds < 10
+    assert found.cpu is not None
+    assert 0 < found.cpu < 10
     assert MIB < found.peak < 40 * MIB
 
 

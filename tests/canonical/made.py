@@ -69,8 +69,15 @@ def v3(
         keys = tuple(f"{path}/vars/{number}" for number in range(len(shapes)))
         name = (names or {}).get(path)
         listed.append(VarsGroup(path, name, keys, 100 * place if addresses else None))
-        tensors += [tensor(key, shape) for key, shape in zip(keys, shapes, strict=True)]
+        tensors += [tensor(key, shape, _dtype(key, shape)) for key, shape in zip(keys, shapes, strict=True)]
     return Contents("keras-weights-h5", None, tuple(tensors), KerasV3(tuple(listed), version, config))
+
+
+def _dtype(key: str, shape: tuple[int, ...]) -> str:
+    """Optimizers count in integers, and seeds are such."""
+    if "/seed_generator/" in key:
+        return "uint32"
+    return "int64" if key == "optimizer/vars/0" and not shape else "float32"
 
 
 class Graph:
@@ -89,10 +96,10 @@ class Graph:
         return len(self.children) - 1
 
     def variable(self, parent: int, name: str, key: str, shape: tuple[int, ...], full_name: str = "") -> int:
-        """A new variable under `parent`."""
+        """A new variable under `parent`; int64 where there are no axes."""
         node = self.add(parent, name)
         self.attributes[node] = GraphAttribute("VARIABLE_VALUE", full_name, key + VALUE)
-        self.tensors.append(tensor(key + VALUE, shape))
+        self.tensors.append(tensor(key + VALUE, shape, "float32" if shape else "int64"))
         return node
 
     def contents(self) -> Contents:

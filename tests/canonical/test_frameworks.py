@@ -297,3 +297,46 @@ def test_a_subclassed_keras_3_model(tmp_path: Path) -> None:
     shapes = sorted(value.shape for value in found.values())
     assert shapes == sorted(tuple(variable.shape) for variable in net.weights)
     assert all(variable.role in ("kernel", "bias") for variable in spec.variables)
+
+
+@pytest.mark.parametrize("made_by", ["tf_keras", "tf_keras.legacy", "sonnet", "tf.compat.v1", "none"])
+def test_words_of_a_users_own_beside_what_real_optimizers_keep(tmp_path: Path, made_by: str) -> None:
+    tf = pytest.importorskip("tensorflow")
+
+    def module(**attributes: Any) -> Any:
+        made = tf.Module()
+        for name, value in attributes.items():
+            setattr(made, name, value)
+        return made
+
+    def new(*shape: int) -> Any:
+        return tf.Variable(tf.ones(shape))
+
+    net = module(w=tf.Variable(tf.ones((4, 5)), name="w"), b=tf.Variable(tf.ones(5), name="b"))
+    counter = tf.Variable(3, dtype=tf.int64)
+    own = module(
+        metrics=module(total=new(), count=new()), keras_api=module(w=new(4, 5)), _all_variables=[new(4, 5), new(5)],
+        optimizer=module(iter=counter, learning_rate=new(), heads=[new(4, 5), new(5)]), states=[new(1, 5)],
+        adam=module(step=counter, m=[new(4, 5)], v=[new(4, 5)]), powers=module(beta1_power=new(), beta2_power=new()),
+        loop=module(_iterations=counter, _learning_rate=new()), save_counter=new(7), _metrics=[module(total=new(3))],
+    )  # fmt: skip
+    optimizers = {
+        "tf_keras": lambda: pytest.importorskip("tf_keras").optimizers.Nadam(),
+        "tf_keras.legacy": lambda: pytest.importorskip("tf_keras").optimizers.legacy.SGD(),
+        "sonnet": lambda: pytest.importorskip("sonnet").optimizers.Adam(0.1),
+        "tf.compat.v1": lambda: tf.compat.v1.train.AdamOptimizer(),
+    }
+    beside = {}
+    if made_by != "none":
+        beside["real"] = optimizers[made_by]()
+        gradients = [tf.ones_like(net.w), tf.ones_like(net.b)]
+        if made_by == "sonnet":
+            beside["real"].apply(gradients, [net.w, net.b])
+        else:
+            beside["real"].apply_gradients(zip(gradients, [net.w, net.b], strict=True))
+    spec, source = opened(tf.train.Checkpoint(net=net, own=own, **beside).write(str(tmp_path / "ck")))
+    source.close()
+    floats = [variable for variable in spec.variables if variable.dtype == "float32"]
+    theirs = {each.key for each in floats if each.key.startswith("real/") or "OPTIMIZER_SLOT" in each.key}
+    assert bool(theirs) is (made_by != "none")
+    assert {each.key for each in floats if each.kind != "weight"} == theirs

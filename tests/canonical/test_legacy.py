@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.canonical.made import built, kinds, layer, legacy, model, roles, slots, weights
+from ckptkit.model import Contents, LegacyKeras
+from tests.canonical.made import built, kinds, layer, legacy, model, roles, slots, tensor, weights
 
 
 def test_layers_keep_the_stored_order() -> None:
@@ -195,10 +196,87 @@ def test_unnamed_slots_go_by_count_and_shapes() -> None:
 
 
 def test_weights_of_the_model_itself_are_kept() -> None:
-    from ckptkit.model import Contents, LegacyKeras
-    from tests.canonical.made import tensor
-
     stored = (tensor("top_level_model_weights/m/temperature:0", (3,)),)
     top = (("m/temperature:0", stored[0].key),)
     spec = built(Contents("keras-h5", None, stored, LegacyKeras((), "2.9.0", None, None, top)))
     assert weights(spec) == ["m/temperature"]
+
+
+@pytest.mark.parametrize("word", ["decay", "learning_rate", "momentum", "iterations", "epsilon", "beta1_power"])
+def test_a_word_demotes_no_scalar_that_the_model_owns(word: str) -> None:
+    stored = (
+        tensor(f"top_level_model_weights/net/{word}:0", ()),
+        tensor("top_level_model_weights/steps:0", (), "int64"),
+    )
+    top = ((f"net/{word}:0", stored[0].key), ("steps:0", stored[1].key))
+    spec = built(Contents("keras-h5", None, stored, LegacyKeras((), "2.9.0", None, None, top)))
+    assert weights(spec) == [f"net/{word}"]
+    assert [variable.name for variable in spec.variables if variable.kind == "state"] == ["steps"]
+
+
+def test_two_layers_that_an_optimizer_calls_alike_get_no_slot_by_name() -> None:
+    """`a/b/kernel` and `a_b/kernel` are both `a_b_kernel` there."""
+    groups = {"a": {"a/b/kernel:0": (3, 4)}, "a_b": {"a_b/kernel:0": (3, 4)}, "c": {"c/kernel:0": (4, 2)}}
+    optimizer = {f"adam/{layer}_kernel_{word}:0": (3, 4) for layer in ("a_b",) for word in ("momentum", "velocity")}
+    optimizer |= {f"adam/c_kernel_{word}:0": (4, 2) for word in ("momentum", "velocity")}
+    found = slots(built(legacy(groups, optimizer=optimizer)))
+    assert sorted(found.values(), key=str) == [None, None, "c/kernel", "c/kernel"]
+
+
+def _nested(*weights: tuple[str, tuple[int, ...]]) -> list[bool]:
+    """Whether each layer of a nested model in a file of weights alone is said to be in order."""
+    spec = built(legacy({"base": {f"{name}:0": shape for name, shape in weights}}))
+    return [item.ordered for item in spec.layers]
+
+
+def _dense(name: str, inputs: int, outputs: int) -> list[tuple[str, tuple[int, ...]]]:
+    return [(f"{name}/kernel", (inputs, outputs)), (f"{name}/bias", (outputs,))]
+
+
+def _norm(name: str, size: int, words: tuple[str, ...] = ("gamma", "beta")) -> list[tuple[str, tuple[int, ...]]]:
+    return [(f"{name}/{word}", (size,)) for word in words]
+
+
+AVERAGES = ("moving_mean", "moving_variance")
+
+
+def test_the_order_of_a_nested_model_that_nothing_contradicts() -> None:
+    assert _nested(*_dense("dense", 4, 5), *_dense("dense_1", 5, 6)) == [True, True]
+    assert _nested(*_dense("inner", 4, 5), *_norm("norm", 5), *_dense("outer", 5, 6)) == [True] * 3
+    trained = (*_dense("a", 4, 5), *_norm("bn", 5), *_dense("b", 5, 6), *_norm("bn", 5, AVERAGES))
+    assert _nested(*trained) == [True] * 3
+    frozen = (*_dense("a", 4, 5), *_norm("bn", 5, ("gamma", "beta", *AVERAGES)), *_dense("b", 5, 6))
+    assert _nested(*frozen) == [True] * 3
+
+
+def test_frozen_layers_behind_the_trained_ones_are_no_order() -> None:
+    # Numbers that fall, for automatic names and for a user's.
+    assert _nested(*_dense("dense_1", 5, 5), *_dense("dense", 5, 5)) == [False, False]
+    assert _nested(*_dense("block2_fc", 5, 5), *_dense("block1_fc", 5, 5)) == [False, False]
+    # A layer that begins behind the averages of another, and one that has nothing but averages.
+    behind = (*_norm("bn", 5), *_dense("b", 5, 5), *_norm("bn", 5, AVERAGES), *_dense("a", 5, 5))
+    assert not any(_nested(*behind))
+    assert not any(_nested(*_dense("a", 5, 5), *_dense("b", 5, 5), *_norm("bn", 5, AVERAGES)))
+    # Shapes that do not follow on each other.
+    assert not all(_nested(*_dense("outer", 5, 6), *_dense("inner", 4, 5)))
+    assert not all(_nested(*_dense("outer", 5, 5), ("table/embeddings", (9, 5))))
+
+
+def test_an_architecture_gives_the_order_of_a_nested_model() -> None:
+    inner = model(layer("Dense", "dense"), layer("Dense", "dense_1"))
+    config = model({"class_name": "Functional", "name": "base", "config": {**inner["config"], "name": "base"}})
+    weights = {f"{name}:0": shape for name, shape in (*_dense("dense_1", 5, 5), *_dense("dense", 5, 5))}
+    spec = built(legacy({"base": weights}, config=config))
+    assert [(item.name, item.ordered) for item in spec.layers] == [("base/dense", True), ("base/dense_1", True)]
+    assert spec.layers[0].aliases == ("dense",)
+
+
+def test_unnamed_slots_of_an_architecture_with_frozen_layers() -> None:
+    square = {"kernel": (4, 4), "bias": (4,)}
+    groups = {name: {f"{name}/{word}:0": shape for word, shape in square.items()} for name in ("a", "b", "c")}
+    config = model(layer("Dense", "a", trainable=False), layer("Dense", "b"), layer("Dense", "c"))
+    optimizer = {f"Variable_{n}:0": shape for n, shape in enumerate([(4, 4), (4,)] * 6)}
+    spec = built(legacy(groups, config=config, optimizer=optimizer))
+    owners = ["b/kernel", "b/bias", "c/kernel", "c/bias"]
+    assert list(slots(spec).values()) == owners * 3
+    assert set(slots(built(legacy(groups, optimizer=optimizer))).values()) == {None}

@@ -123,9 +123,92 @@ def _datasets(file):
 
 def test_remap_refuses_what_does_not_fit_and_names_it(run_cli, fixtures, tmp_path) -> None:
     source, target = fixtures / "tf1-scopes/model.ckpt", fixtures / "double-h5/double.h5"
-    message = refused(run_cli("remap", source, "--like", target, "-o", tmp_path / "out.h5"))
-    assert "dense_2/kernel" in message
+    done = run_cli("remap", source, "--like", target, "-o", tmp_path / "out.h5")
+    assert done.returncode == 2
+    first, *groups = done.stderr.splitlines()
+    assert first.startswith("ckptkit: ")
+    assert "wants 4 variables" in first
+    assert "--allow-missing leaves" in first
+    assert groups[0].startswith("  missing: dense_2/kernel")
+    assert len(groups) == 6
+    assert "more; --json" in groups[5]
     assert not (tmp_path / "out.h5").exists()
+
+
+@pytest.fixture
+def twins(tmp_path):
+    """A source that holds one network twice, and a template that holds it once under other names."""
+    layers = {"fc/kernel": (5, 5), "fc/bias": (5,), "out/kernel": (5, 3)}
+    rng = np.random.default_rng(4)
+    for path, scopes in (("agent.npz", ("Online/", "Target/")), ("q.npz", ("",))):
+        values = {
+            f"{scope}{name}": rng.normal(size=shape).astype("f4") for scope in scopes for name, shape in layers.items()
+        }
+        np.savez(tmp_path / path, **values)
+    return tmp_path / "agent.npz", tmp_path / "q.npz"
+
+
+@pytest.mark.parametrize("allowed", [(), ("--allow-unexpected", "--allow-missing")])
+def test_copies_are_ambiguous_and_the_way_out_is_a_scope(run_cli, twins, tmp_path, allowed) -> None:
+    agent, like = twins
+    done = run_cli("remap", agent, "--like", like, "-o", tmp_path / "out.npz", *allowed)
+    assert done.returncode == 2
+    assert "Settle it with --source-scope Online or --source-scope Target." in done.stderr
+    assert "--map" not in done.stderr
+    assert "--allow" not in done.stderr
+    page = ok(run_cli("remap", agent, "--like", like, "-o", tmp_path / "out.npz", "--source-scope", "Target"))
+    assert "outside the scope: 3 weights of the source left out" in page
+    with np.load(agent) as source, np.load(tmp_path / "out.npz") as moved:
+        assert all(np.array_equal(moved[name], source[f"Target/{name}"]) for name in moved.files)
+
+
+def test_a_refusal_leaves_a_plan_that_is_finished_by_hand(run_cli, twins, tmp_path) -> None:
+    agent, like = twins
+    plan, out = tmp_path / "plan.json", tmp_path / "out.npz"
+    done = run_cli(
+        "remap", agent, "--like", like, "-o", out, "--plan-out", plan, "--json", "--html", tmp_path / "x.html"
+    )
+    assert done.returncode == 2
+    told, written = json.loads(done.stdout), json.loads(plan.read_text())
+    assert [place["target"] for place in told["open"]] == ["fc/kernel", "fc/bias", "out/kernel"]
+    assert [group["settle"] for group in told["groups"]] == ["--source-scope Online or --source-scope Target"] * 2
+    assert written["open"] == told["open"]
+    assert "REFUSED" in (tmp_path / "x.html").read_text()
+    refusal = refused(run_cli("remap", agent, "--plan", plan, "-o", out))
+    assert "fc/kernel, fc/bias, out/kernel" in refusal
+    shown = run_cli("remap", agent, "--plan", plan, "--dry-run")
+    assert (shown.returncode, "open: fc/bias" in shown.stdout) == (2, True)
+    for place in written.pop("open"):
+        chosen = place.pop("candidates")[1]
+        op = {"read": chosen["source"], "shape": chosen["shape"], "dtype": chosen["dtype"]}
+        del place["why"]
+        written["steps"].append({**place, "op": op, "evidence": ["by hand"], "doubts": []})
+    plan.write_text(json.dumps(written))
+    ok(run_cli("remap", agent, "--plan", plan, "-o", out))
+    with np.load(agent) as source, np.load(out) as moved:
+        assert all(np.array_equal(moved[name], source[f"Target/{name}"]) for name in moved.files)
+
+
+def test_one_pair_is_named(run_cli, twins, tmp_path) -> None:
+    agent, like = twins
+    out = tmp_path / "out.npz"
+    maps = ("--map", "fc=Online/fc", "--map", "out/kernel=Target/out/kernel", "--allow-unexpected")
+    page = ok(run_cli("remap", agent, "--like", like, "-o", out, *maps))
+    assert "3 by --map" in page
+    with np.load(agent) as source, np.load(out) as moved:
+        assert np.array_equal(moved["out/kernel"], source["Target/out/kernel"])
+        assert np.array_equal(moved["fc/bias"], source["Online/fc/bias"])
+    for wrong, said in (
+        ("fc=Online/fd", "Did you mean Online/fc"),
+        ("fe=Online/fc", "Did you mean fc"),
+        ("fc/bias=Online/fc/kernel", "another shape [5, 5]"),
+        ("fc", "TARGET=SOURCE"),
+    ):
+        assert said in refused(run_cli("remap", agent, "--like", like, "--dry-run", "--map", wrong))
+    assert "Did you mean Online" in refused(
+        run_cli("remap", agent, "--like", like, "--dry-run", "--source-scope", "online")
+    )
+    assert "matches no layer" in refused(run_cli("remap", agent, "--like", like, "--dry-run", "--rename", "^Onlin/="))
 
 
 @pytest.mark.parametrize("ending", ["npz", "safetensors", "h5", "weights.h5", "weights.json", "ckpt"])

@@ -201,7 +201,7 @@ def test_help_explains_every_argument_and_fits(command, columns) -> None:
     arguments = page.partition("─ Arguments ")[2].partition("╰")[0]
     for line in arguments.splitlines():
         if line.startswith("│ *"):
-            assert re.search(r"\*\s+\w+\s+\S+\s+\w", line), f"no help: {line}"
+            assert re.search(r"\*\s+\S+\s+\S+\s+\w", line), f"no help: {line}"
 
 
 # What was meant
@@ -211,7 +211,7 @@ def test_what_was_meant(run_cli, single, tmp_path) -> None:
     assert "Did you mean 'inspect'" in refused(run_cli("inspct", single))
     assert "Did you mean 'textconv'" in refused(run_cli("git", "textcon"))
     said = refused(run_cli("inspect", single, "--filtre", "x"))
-    assert "Did you mean '--filter'" in said
+    assert "--filter" in said
     assert "(`ckptkit inspect --help` tells more)" in said
     assert said.count("Did you mean") == 1
     assert "'auto', 'name', 'order', 'scope', 'value'" in refused(run_cli("diff", single, single, "--by", "nam"))

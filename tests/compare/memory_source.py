@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from ckptkit import dtypes
 from ckptkit.compare import Comparison, Tolerance, compare_tensors
 from ckptkit.errors import ChecksumError
 from ckptkit.model import TensorSpec
+from tests.arrays import canonical_name
 
 
 class MemorySource:
@@ -30,7 +30,7 @@ class MemorySource:
     def spec(self, name: str) -> TensorSpec:
         """Name, shape and canonical dtype of one of the arrays."""
         value = self.arrays[name]
-        return TensorSpec(name, value.shape, str(dtypes.canonical_name(value.dtype)))
+        return TensorSpec(name, value.shape, canonical_name(value.dtype))
 
     def _bytes(self, key: str) -> memoryview:
         value = np.ascontiguousarray(self.arrays[key])

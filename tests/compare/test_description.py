@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -132,3 +133,25 @@ def test_pieces_do_not_matter(cut: int) -> None:
     assert found.sha256 == whole.sha256
     assert found.statistics.histogram == whole.statistics.histogram
     assert found.statistics.std == pytest.approx(whole.statistics.std, rel=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("shift", [0.0, 1e-3, 50.0])
+@pytest.mark.parametrize("scale", [1e-30, 1e-4, 1.0, 1e3, 1e30])
+def test_narrow_floats_are_measured_as_the_same_numbers_in_float64(dtype: str, shift: float, scale: float) -> None:
+    rng = np.random.default_rng(9)
+    with np.errstate(over="ignore"):  # float16 ends at 65504
+        value = ((rng.standard_normal(70_003) + shift) * scale).astype(dtype)
+    value[[5, 70_002]] = 0, -np.finfo(dtype).smallest_subnormal  # the second one is the last of an odd number
+    value[rng.integers(0, value.size, 50)] = np.nan
+    found, wide = stats(value), stats(value.astype(np.float64))
+    assert replace(found, mean=0.0, std=0.0) == replace(wide, mean=0.0, std=0.0)
+    finite = value[np.isfinite(value)].astype(np.float64)
+    assert sum(found.histogram) == finite.size
+    assert found.mean == pytest.approx(math.fsum(finite) / finite.size, rel=1e-12, abs=np.abs(finite).max() * 1e-15)
+    assert found.std == pytest.approx(float(finite.std()), rel=1e-12)
+
+
+def test_a_large_mean_loses_no_digits_of_a_long_float32_tensor() -> None:
+    value = (1000 + np.random.default_rng(4).standard_normal(200_000)).astype(np.float32)
+    assert stats(value).std == pytest.approx(float(np.std(value.astype(np.float64) - 1000)), rel=1e-12)

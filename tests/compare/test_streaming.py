@@ -89,6 +89,8 @@ def test_other_shapes_are_not_read() -> None:
 @pytest.mark.parametrize("name", ["int4", "uint4", "float8_e4m3b11fnuz", "float8_e8m0fnu", "float4_e2m1fn"])
 def test_small_types_of_ml_dtypes(name: str) -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes")
+    if not hasattr(ml_dtypes, name):
+        pytest.skip("came with ml_dtypes 0.5")
     a = np.array([1, 2, 1, 4], np.float32).astype(getattr(ml_dtypes, name))
     b = np.array([1, 2, 2, 4], np.float32).astype(getattr(ml_dtypes, name))
     found = compare_in_memory(a, b, Tolerance())

@@ -18,6 +18,7 @@ from tests.conventions.layers import dims_of, shape_of
 from tests.conventions.subjects import EPSILON, Box, Subject, _unrolled, sonnet2_subject
 
 Weights = Mapping[str, Any]
+_Forward = Callable[[Any, Weights], Any]
 sigmoid, tanh = tf.sigmoid, tf.tanh
 
 
@@ -172,10 +173,14 @@ def _quantized(x: Any, embeddings: Any) -> Any:
     return embeddings.T[distances.argmin(axis=1)]
 
 
+def _by_hand(forward: _Forward) -> tuple[str, _Forward]:
+    """A definition over vectors where the row has vectors with the axes kept along which they are added."""
+    return _NOBODY, lambda x, w: forward(x, {name: Box(np.squeeze(box.numpy())) for name, box in w.items()})
+
+
+_NOBODY = "people's own code, which no framework holds"
 _CONTRIB = "tensorflow.contrib ended with TensorFlow 1.15, for which there is no Python 3.10"
 _SONNET1 = "Sonnet 1 needs TensorFlow 1, for which there is no Python 3.10"
-
-_Forward = Callable[[Any, Weights], Any]
 
 _FORWARD: Mapping[str, tuple[str, _Forward]] = {
     "tf_layers/layer_norm": (_CONTRIB, lambda x, w: _normalised(x, w, (3,))),
@@ -224,6 +229,16 @@ _FORWARD: Mapping[str, tuple[str, _Forward]] = {
     "sonnet1/Conv1DLSTM": (_SONNET1, _sonnet_conv_lstm),
     "sonnet1/Conv2DLSTM": (_SONNET1, _sonnet_conv_lstm),
     "sonnet1/VectorQuantizer": (_SONNET1, lambda x, w: _quantized(x, w["embedding"].numpy())),
+    "by_hand/dense": _by_hand(lambda x, w: _dense(x, w, "kernel", "bias")),
+    "by_hand/conv1d": _by_hand(lambda x, w: _conv(x, w, "kernel", "bias")),
+    "by_hand/conv2d": _by_hand(lambda x, w: _conv(x, w, "kernel", "bias")),
+    "by_hand/conv3d": _by_hand(lambda x, w: _conv(x, w, "kernel", "bias")),
+    "by_hand/conv2d_transpose": _by_hand(lambda x, w: _transposed(x, w["kernel"].numpy(), w["bias"].numpy())),
+    "by_hand/depthwise_conv2d": _by_hand(lambda x, w: _depthwise(x, w["kernel"].numpy()) + w["bias"].numpy()),
+    "by_hand/batch_norm": _by_hand(_batch_norm),
+    "by_hand/layer_norm": _by_hand(lambda x, w: _normalised(x, w, (3,))),
+    "by_hand/embedding": _by_hand(lambda x, w: w["embeddings"].numpy()[x]),
+    "by_hand/layer_scale": _by_hand(lambda x, w: x * w["gamma"].numpy()),
     "sonnet1/VectorQuantizerEMA": (_SONNET1, lambda x, w: _quantized(x, w["embedding"].numpy())),
 }
 

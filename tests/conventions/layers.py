@@ -10,7 +10,7 @@ import numpy as np
 
 from ckptkit import dtypes
 from ckptkit.conventions import Row
-from ckptkit.conventions.layout import REST, UNITS, parse_layout
+from ckptkit.conventions.layout import REST, UNITS, parse_layout, solve
 from ckptkit.conventions.reading import adds_forget_bias
 from ckptkit.conventions.reference import infer_parts
 from ckptkit.execute import evaluate
@@ -22,7 +22,7 @@ from ckptkit.plans import Plan
 # Pairwise different, also as products and as multiples of gates, so that no two axes can be taken for one another.
 DIMS = {
     "X": 2, "Y": 3, "Z": 4, "I": 5, "O": 7, "H": 11, "P": 13, "C": 17, "M": 3, "V": 19, "D": 23, "N": 2, "K": 29,
-    "Q": 31, "S": 37, "W": 41, "G": 1,
+    "Q": 31, "S": 37, "W": 41, "G": 1, "R": 43,
 }  # fmt: skip
 
 Shape = tuple[int, ...]
@@ -74,7 +74,7 @@ def dims_of(row: Row, dims: Mapping[str, int] = DIMS) -> dict[str, int]:
     """`dims` with the products that the row takes apart."""
     known = dict(dims)
     for name, product in row.where:
-        known[name] = math.prod(known[factor] for factor in product.split("."))
+        known[name] = math.prod(1 if factor == "1" else known[factor] for factor in product.split("."))
     return known
 
 
@@ -106,12 +106,15 @@ def make_layer(
     dtype: str = "float32",
     seed: int = 0,
     name: str = "layer",
+    lora_scale: float = 1.0,
 ) -> Made:
     """A layer called `layer` that is read by `row`; random values unless given."""
     known = dims_of(row, dims)
     weights = [native for native in row.natives if native.kind == "weight" and native.suffix not in absent]
     if values is not None:
         shapes = {suffix: value.shape for suffix, value in values.items()}
+        layouts = {native.suffix: native.layout for native in row.natives}
+        known = solve(((layouts[suffix], shape) for suffix, shape in shapes.items()), row.where) or known
         weights = [native for native in weights if native.suffix in values]
     shapes = shapes or {native.suffix: shape_of(native.layout, known) for native in weights}
     random = np.random.default_rng(seed)
@@ -124,7 +127,7 @@ def make_layer(
             key=f"key/{native.suffix}",
             aliases=(),
             layer=name,
-            role=native.roles[0],
+            role=native.roles[0] if native.roles else None,
             kind="weight",
             slot_of=None,
             shape=shapes[native.suffix],
@@ -139,7 +142,11 @@ def make_layer(
         parts=infer_parts(row, known, shapes),
         dims=known,
         natives=tuple((native.suffix, f"{name}/{native.suffix}") for native in weights),
-        assumed=(f"forget_bias={forget_bias}",) if adds_forget_bias(row) else (),
+        assumed=(f"forget_bias={forget_bias}",)
+        if adds_forget_bias(row)
+        else (f"lora_scale={lora_scale}",)
+        if row.adapters
+        else (),
         options=row.options,
     )
     layer = Layer(name, row.kind, tuple(variable.name for variable in variables), dialect=row.dialect, forms=(form,))
@@ -147,18 +154,24 @@ def make_layer(
     return Made(spec, form, values)
 
 
-def move(a: Made, b: Made) -> tuple[Plan, dict[str, np.ndarray]]:
+def move(a: Made, b: Made, *, allow_unexpected: bool = False) -> tuple[Plan, dict[str, np.ndarray]]:
     """The plan from one layer to another, and what it makes of a's values, by b's suffixes."""
     match = Match("auto", (Pair(a.names, b.names, ("shape",), (a.form, b.form)),))
-    plan = make_plan(match, a.spec, b.spec)
+    plan = make_plan(match, a.spec, b.spec, allow_unexpected=allow_unexpected)
     by_name = {name: a.values[suffix] for suffix, name in a.form.natives}
     suffixes = {name: suffix for suffix, name in b.form.natives}
     return plan, {suffixes[step.target.name]: evaluate(step.op, by_name.__getitem__) for step in plan.steps}
 
 
 def moved(
-    row_a: Row, values: Mapping[str, np.ndarray], row_b: Row, template: Mapping[str, np.ndarray]
+    row_a: Row,
+    values: Mapping[str, np.ndarray],
+    row_b: Row,
+    template: Mapping[str, np.ndarray],
+    *,
+    allow_unexpected: bool = False,
 ) -> dict[str, np.ndarray]:
     """`values` of a layer of `row_a` as a layer of `row_b` wants them, which now holds `template`."""
     dims = dims_of(row_b, dims_of(row_a))
-    return move(make_layer(row_a, dims=dims, values=values), make_layer(row_b, dims=dims, values=template))[1]
+    a, b = make_layer(row_a, dims=dims, values=values), make_layer(row_b, dims=dims, values=template)
+    return move(a, b, allow_unexpected=allow_unexpected)[1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -65,13 +66,13 @@ class Subject:
         random = np.random.default_rng(seed)
         for suffix, weight in self.weights.items():
             value = random.normal(size=weight.numpy().shape).astype(np.float32)
-            positive = "variance" in suffix or (suffix in ("running_std", "param_3") and len(self.weights) == 4)
+            positive = "var" in suffix or (suffix in ("running_std", "param_3") and len(self.weights) == 4)
             weight.assign(np.abs(value) + 0.5 if positive else value)
 
 
 def input_of(row: Row) -> Array:
     """The input of all layers of a row's kind: [2, …], with pairwise different sizes."""
-    inputs, kind = dims_of(row)["I"], row.kind
+    inputs, kind = dims_of(row)["I"], row.name if row.name.startswith("Depthwise") else row.kind
     shapes: dict[str, tuple[int, ...]] = {
         "Dense": (2, inputs),
         "EinsumDense": (2, 6, N, K) if "output" in row.name else (2, 6, I),
@@ -96,9 +97,10 @@ def input_of(row: Row) -> Array:
         "Attention": (2, 6, D),
         "AdditiveAttention": (2, 6, D),
         "VectorQuantizer": (20, D),
+        "PositionEmbedding": (2, V, D),
         "VectorQuantizerEMA": (20, D),
     }
-    if kind == "Embedding":
+    if kind in ("Embedding", "ReversibleEmbedding"):
         return np.arange(V).reshape(1, V)[:, ::-1].copy()
     return np.random.default_rng(7).normal(size=shapes.get(kind, (2, 3, 4, C))).astype(np.float32)
 
@@ -114,6 +116,7 @@ def _keras_layers(lib: Any, outputs: int) -> dict[str, Callable[[], Any]]:
         "Dense": lambda: layers.Dense(outputs),
         "EinsumDense(heads)": lambda: layers.EinsumDense("abc,cde->abde", (None, N, K), bias_axes="de"),
         "EinsumDense(heads as Dense)": lambda: layers.EinsumDense("ac,cde->ade", (N, K), bias_axes="de"),
+        "EinsumDense(matrix)": lambda: layers.EinsumDense("abc,cd->abd", (None, O), bias_axes="d"),
         "EinsumDense(output)": lambda: layers.EinsumDense("abcd,cde->abe", (None, O), bias_axes="e"),
         "EinsumDense(output as Dense)": lambda: layers.EinsumDense("acd,cde->ae", (O,), bias_axes="e"),
         "Embedding": lambda: layers.Embedding(V, D),
@@ -133,7 +136,9 @@ def _keras_layers(lib: Any, outputs: int) -> dict[str, Callable[[], Any]]:
         "Normalization": lambda: layers.Normalization(),
         "PReLU": lambda: layers.PReLU(shared_axes=[1, 2]),
         "PReLU(unshared)": lambda: layers.PReLU(),
+        "PReLU(one slope)": lambda: layers.PReLU(shared_axes=[1, 2, 3]),
         "SimpleRNN": lambda: layers.SimpleRNN(H, **rnn),
+        "SimpleRNN(relu)": lambda: layers.SimpleRNN(H, activation="relu", **rnn),
         "LSTM": lambda: layers.LSTM(H, **rnn),
         "GRU": lambda: layers.GRU(H, **rnn),
         "GRU(reset_after=False)": lambda: layers.GRU(H, reset_after=False, **rnn),
@@ -144,15 +149,41 @@ def _keras_layers(lib: Any, outputs: int) -> dict[str, Callable[[], Any]]:
         "Attention": lambda: layers.Attention(use_scale=True, score_mode="concat"),
         "AdditiveAttention": lambda: layers.AdditiveAttention(),
     }
+    made["LayerScale"] = lambda: import_module(f"{lib.__name__}.src.applications.convnext").LayerScale(0.5, C)
     if lib is keras:
         made["RMSNormalization"] = lambda: layers.RMSNormalization()
+        made["ReversibleEmbedding"] = lambda: _Both(layers.ReversibleEmbedding(V, D, tie_weights=False))
+        made["PositionEmbedding"] = lambda: _Positions()
         made["GroupQueryAttention"] = lambda: layers.GroupQueryAttention(K, 2, 1)
     return made
+
+
+class _Both:
+    """A reversible embedding run both ways, so that both of its tables matter."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __call__(self, x: Array) -> Any:
+        within = self.inner(x)
+        return keras.ops.concatenate([within, self.inner(within, reverse=True)], axis=-1)
+
+
+class _Positions(keras.layers.Layer):
+    """keras_hub's PositionEmbedding as its page defines it: a table, of which every place gets its row."""
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        self.position_embeddings = self.add_weight(name="embeddings", shape=shape[1:])
+
+    def call(self, x: Any) -> Any:
+        return x * 0 + self.position_embeddings
 
 
 def _suffix(layer: Any, variable: Any, lib: Any) -> str:
     """A variable's name below its layer: the last word, or the last two where sub-layers have their own."""
     path = variable.path if lib is keras else variable.name.partition(":")[0]
+    if type(layer).__name__ == "LayerScale":  # it gives its variable no name
+        return "gamma"
     words = path.split("/")
     nested = {"query", "key", "value", "attention_output"} & set(words[-2:-1])
     return "/".join(words[-2:]) if nested else words[-1]
@@ -166,9 +197,10 @@ def keras_subject(lib: Any, name: str, row: Row) -> Subject:
         if "Attention" in name:
             values = np.flip(x, axis=1).copy()
             return layer(x, values) if "Head" in name or "Group" in name else layer([x, values])
-        return layer(x.reshape(len(x), N, K) if "output as Dense" in name else x)
+        return layer(x)
 
     run(input_of(row))
+    layer = getattr(layer, "inner", layer)
     weights = {_suffix(layer, variable, lib): variable for variable in layer.weights}
     states = ("count", "seed_generator_state")
     return Subject({suffix: weight for suffix, weight in weights.items() if suffix not in states}, run)
@@ -285,10 +317,26 @@ def _paths(module: Any, prefix: str = "") -> Any:
             yield from _paths(value, f"{path}/")
 
 
+def _flax_subject(name: str, row: Row) -> Subject:
+    pytest.importorskip("flax", reason="the frameworks are an extra")
+    from tests.conventions.jax_subjects import flax_subject
+
+    return flax_subject(name, row)
+
+
+def _haiku_subject(name: str, row: Row) -> Subject:
+    pytest.importorskip("haiku", reason="the frameworks are an extra")
+    from tests.conventions.jax_subjects import haiku_subject
+
+    return haiku_subject(name, row)
+
+
 RUNNABLE: Mapping[str, Callable[[str, Row], Subject]] = {
     "keras3": lambda name, row: keras_subject(keras, name, row),
     "keras2": lambda name, row: keras_subject(tf_keras, name, row),
     "tf_layers": tf_layers_subject,
     "rnn_cell": rnn_cell_subject,
     "sonnet2": sonnet2_subject,
+    "flax": _flax_subject,
+    "haiku": _haiku_subject,
 }

@@ -9,6 +9,7 @@ import numpy as np
 from ckptkit import dtypes
 from ckptkit.matching.result import Match, Pair
 from ckptkit.model import Checkpoint, CheckpointSpec, Kind, Layer, Variable
+from tests.arrays import canonical_name
 from tests.compare.memory_source import MemorySource
 
 
@@ -23,7 +24,7 @@ def checkpoint(
     variables = []
     for name, value in arrays.items():
         layer, _, role = name.rpartition("/")
-        dtype = str(dtypes.canonical_name(value.dtype))
+        dtype = canonical_name(value.dtype)
         nbytes = value.size * dtypes.itemsize(dtype)
         kind = (kinds or {}).get(name, "weight")
         problem = (problems or {}).get(name)

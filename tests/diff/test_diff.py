@@ -67,7 +67,7 @@ def test_b_is_the_reference() -> None:
 
 
 def test_other_shapes_and_dtypes() -> None:
-    a = checkpoint({"x/w": np.ones((2, 3), np.float32), "y/w": np.ones(3, np.float16), "z/w": np.ones(3, np.float16)})
+    a = checkpoint({"x/w": np.ones((2, 4), np.float32), "y/w": np.ones(3, np.float16), "z/w": np.ones(3, np.float16)})
     b = checkpoint({"x/w": np.ones((3, 2), np.float32), "y/w": np.ones(3, np.float64), "z/w": np.zeros(3, np.float64)})
     found = diff(a, b)
     assert [(pair.status, pair.verdict) for pair in found.pairs] == [

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
+import numpy as np
+import pytest
+
+import ckptkit
 from ckptkit.compare import Tolerance
 from ckptkit.differences import Diff, diff_checkpoints
 from tests.diff.checkpoints import by_name, checkpoint, dense
@@ -101,3 +105,29 @@ def test_a_layer_that_also_has_another_shape_is_not_explained_as_a_whole() -> No
     found = found_between(a, b)
     assert sorted(swap.names for swap in found.swaps) == [("one/bias", "two/bias"), ("one/kernel", "two/kernel")]
     assert not any(swap.whole for swap in found.swaps)
+
+
+SCOPES = ["net", "a/b/c", "left/right", "x/y/z", "norm_a", "norm_b/norm_a", "0/1/2", "query/key"]
+TWINS = [("norm_a", "norm_b"), ("left", "right"), ("x", "y"), ("0", "1"), ("query", "key"), ("dense", "dense_1")]
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("twins", TWINS)
+def test_a_scope_around_all_of_one_side_hides_no_swap(tmp_path: Path, scope: str, twins: tuple[str, str]) -> None:
+    """Whatever words the scope is made of, be they those that tell the two layers apart."""
+    rng = np.random.default_rng(5)
+    b = {
+        f"{layer}/{role}": rng.normal(size=(4, 4)[: 2 - (role == "bias")])
+        for layer in twins
+        for role in ("kernel", "bias")
+    }
+    other = dict(zip(twins, twins[::-1], strict=True))
+    swapped = {name: b[f"{other[name.partition('/')[0]]}/{name.partition('/')[2]}"] for name in b}
+    np.savez(tmp_path / "b.npz", **b)
+    for name, values in (("same", b), ("swapped", swapped)):
+        np.savez(tmp_path / f"{name}.npz", **{f"{scope}/{each}": value for each, value in values.items()})
+    same, found = (ckptkit.diff(tmp_path / f"{name}.npz", tmp_path / "b.npz") for name in ("same", "swapped"))
+    assert same.verdict == "identical"
+    assert found.verdict == "different"
+    back = ckptkit.diff(tmp_path / "b.npz", tmp_path / "swapped.npz")
+    assert back.verdict == "different"

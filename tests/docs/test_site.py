@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
@@ -79,13 +80,42 @@ def test_the_pictures_show_what_the_commands_print(name: str) -> None:
     assert len(committed) < 20_000
 
 
+@pytest.mark.parametrize("name", ["rooms", "formats"])
+def test_the_rooms_are_those_of_the_imports(name: str) -> None:
+    script = tool("rooms")
+    assert (DOCS / "images" / f"{name}.svg").read_text() == script.picture(name), "run python docs/rooms.py"
+    assert f"](images/{name}.svg)" in (DOCS / "architecture.md").read_text()
+
+
+def test_a_circle_of_rooms_cannot_be_drawn() -> None:
+    with pytest.raises(ValueError, match="a → b → a"):
+        tool("rooms").floors({"a": {"b"}, "b": {"a"}})
+    assert tool("rooms").reduced({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == {"a": {"b"}, "b": {"c"}, "c": set()}
+
+
+def test_the_limits_are_those_of_the_modules() -> None:
+    """Every constant of the table is in the module it is said to be in, and its value is the one that is said."""
+    page = (DOCS / "security.md").read_text()
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| (`[^|]+`) \| (`[^|]+`) \|$", page, re.M)
+    assert len(rows) > 20
+    for limit, value, modules, constants in rows:
+        loaded = [importlib.import_module(f"ckptkit.formats.{name}") for name in re.findall(r"`([\w.]+)`", modules)]
+        for constant in re.findall(r"`(\w+)`", constants):
+            found = next((getattr(module, constant) for module in loaded if hasattr(module, constant)), None)
+            assert isinstance(found, int), f"{limit}: no {constant} in {modules}"
+            spelled = f"{found >> 20} MiB" if found >= 1 << 20 and not found % (1 << 20) else f"{found:,}"
+            assert any(word in value for word in (spelled, f"{found:,}", str(found))), (
+                f"{limit}: {constant} is {spelled}"
+            )
+
+
 @pytest.mark.parametrize("path", sorted((DOCS / "images").glob("*.svg")), ids=lambda path: path.name)
 def test_a_picture_is_sound_and_loads_nothing(path: Path) -> None:
     text = path.read_text()
     ET.fromstring(text)
     assert set(re.findall(r"https?://[^\s\"')]*", text)) <= {"http://www.w3.org/2000/svg"}
     assert not re.search(r"<(script|image|foreignObject|use|a)\b|@import|@font-face|url\(", text)
-    assert path.stem in tool("picture").PICTURES
+    assert path.stem in {*tool("picture").PICTURES, *tool("rooms").PICTURES}
 
 
 def test_a_picture_escapes_what_it_shows() -> None:
@@ -118,6 +148,7 @@ def test_every_name_in_the_reference_is_there_and_has_a_docstring() -> None:
 
 
 NO_CLASSES = {
+    "Any",
     "AbstractContextManager",
     "Advance",
     "Callable",

@@ -36,7 +36,7 @@ def client(cluster: object) -> Iterator[object]:
     from distributed import Client
 
     with Client(cluster, set_as_default=False) as opened:
-        opened.wait_for_workers(2, timeout=30)
+        opened.wait_for_workers(2, timeout=180)
         yield opened
 
 

@@ -32,10 +32,11 @@ from ckptkit.compare import (
 from ckptkit.compare.ranges import cut_elements
 from ckptkit.compare.workspace import BLOCK_ELEMENTS
 from ckptkit.errors import ChecksumError
-from ckptkit.formats import crc
 from ckptkit.model import Contents, StoredTensor, TensorSpec
 from ckptkit.model.ranges import ranged
+from ckptkit.storage import crc
 from tests.compare.memory_source import MemorySource
+from tests.formats.writing import write_new
 
 WORK = Workspace()
 DTYPES = ["float32", "float64", "float16", "bfloat16", "int64", "uint8", "bool", "complex64", "complex128"]
@@ -75,9 +76,7 @@ def stored(folder: Path, value: np.ndarray, dtype: str) -> Tensor:
     """The value in a bundle, whose checksums the ranges have to come to."""
     spec = TensorSpec("x", value.shape, dtype)
     contents = Contents("tensor-bundle", None, (StoredTensor("x", spec.shape, dtype, spec.nbytes),))
-    from ckptkit.formats.tensor_bundle import write_bundle
-
-    write_bundle(str(folder / "ckpt"), contents, MemorySource({"x": value}))
+    write_new("tensor-bundle", folder / "ckpt", contents, MemorySource({"x": value}))
     return Tensor(formats.open_contents(str(folder / "ckpt"))[1], spec)
 
 

@@ -15,9 +15,9 @@ from ckptkit.compare import Compared, Statistics, Tensor, join_compared
 from ckptkit.compare.ranges import Range, cut_elements
 from ckptkit.engines.batches import Piece, cut_tasks, grain_for, pack
 from ckptkit.engines.work import Told, Work
-from ckptkit.formats.remote.storage import BLOCK_BYTES
-from ckptkit.formats.sharding import divided, shard_count
+from ckptkit.formats.parts import divided, shard_count
 from ckptkit.model import TensorSpec
+from ckptkit.storage.remote.storage import BLOCK_BYTES
 from tests.conftest import ROOT
 from tests.engine.test_laws import RangedMemory
 

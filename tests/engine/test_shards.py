@@ -11,15 +11,15 @@ import pytest
 import ckptkit
 from ckptkit.engines.dask import DaskEngine
 from ckptkit.errors import UnsupportedError, UsageError
-from ckptkit.formats.sharding import MOST_BYTES, divided, shard_count
+from ckptkit.formats.parts import MOST_BYTES, divided, shard_count
 from tests.conftest import FIXTURES
 from tests.engine.conftest import write_npz
 
 
 @pytest.fixture
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ckptkit.formats.sharding.MOST_BYTES", 256 << 10)
-    monkeypatch.setattr("ckptkit.formats.keras_sharding.MOST_BYTES", 256 << 10)
+    monkeypatch.setattr("ckptkit.formats.parts.MOST_BYTES", 256 << 10)
+    monkeypatch.setattr("ckptkit.formats.keras.writer.MOST_BYTES", 256 << 10)
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_safetensors_like_others_keep_their_shards(tmp_path: Path, engine: DaskE
 @pytest.mark.parametrize("name", ["x.h5", "x.weights.h5", "x.npz", "x.safetensors"])
 def test_one_file_is_refused_with_the_formats_that_are_not(tmp_path: Path, engine: DaskEngine, name: str) -> None:
     source = FIXTURES / "single-h5" / "single.h5"
-    with pytest.raises(UnsupportedError, match="one process writes.*tensor-bundle, keras-sharded, safetensors-sharded"):
+    with pytest.raises(UnsupportedError, match="one process writes.*keras-sharded, tensor-bundle, safetensors-sharded"):
         ckptkit.convert(source, tmp_path / name, engine=engine)
     with pytest.raises(UnsupportedError, match="one process writes"):
         ckptkit.remap(source, FIXTURES / "double-h5" / "double.h5", tmp_path / name, engine=engine)

@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 
 import ckptkit
-from ckptkit.api import reopening
+from ckptkit.api.open import kept as kept_open
+from ckptkit.api.open import reopen
 from ckptkit.engines.dask import DaskEngine
 from ckptkit.errors import CkptkitError, UsageError, WriteError
-from ckptkit.formats.names import list_folder
-from ckptkit.formats.remote import placing
-from ckptkit.formats.remote.placing import InStore
-from ckptkit.formats.remote.traffic import traffic
-from ckptkit.formats.remote.upload import put_shared
-from ckptkit.formats.version import version_of
-from ckptkit.report import inspection
+from ckptkit.formats.locate import locate
+from ckptkit.output import in_store
+from ckptkit.output.in_store import InStore
+from ckptkit.storage.address import address
+from ckptkit.storage.remote.traffic import traffic
+from ckptkit.storage.remote.upload import put_shared
 from tests.engine.conftest import write_npz
 from tests.engine.test_failures import kill_one, once
 from tests.remote.server import RangeServer
@@ -34,8 +34,8 @@ INDEXES = {"x": "x.index"}
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ckptkit.formats.sharding.MOST_BYTES", 1 << 20)
-    monkeypatch.setattr("ckptkit.formats.keras_sharding.MOST_BYTES", 1 << 20)
+    monkeypatch.setattr("ckptkit.formats.parts.MOST_BYTES", 1 << 20)
+    monkeypatch.setattr("ckptkit.formats.keras.writer.MOST_BYTES", 1 << 20)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def names(folder: str) -> list[str]:
     try:
-        return list_folder(folder)
+        return address(folder).names()
     except CkptkitError:
         return []
 
@@ -133,12 +133,12 @@ def test_an_existing_output(
 
 
 def test_a_worker_that_is_killed(source: Path, far: str, client: Any, engine: DaskEngine) -> None:
-    client.wait_for_workers(2, timeout=30)
+    client.wait_for_workers(2, timeout=180)
     options = {"to": "tensor-bundle", "engine": engine}
     ckptkit.convert(source, f"{far}/x", progress=once(lambda: kill_one(client)), **options)
     assert ckptkit.diff(source, f"{far}/x").verdict == "identical"
     assert len(names(far)) == len([name for name in names(far) if "data" in name]) + 1
-    client.wait_for_workers(2, timeout=30)
+    client.wait_for_workers(2, timeout=180)
 
 
 def after_a_shard(far: str, act: Callable[[], object]) -> Callable[[int, int], None]:
@@ -203,7 +203,7 @@ def test_an_index_that_cannot_be_written_leaves_nothing(
         assert [path.name for path in Path(local).parent.iterdir()] == ["x.index"]  # no data here
         raise WriteError("the store is full", path=url)
 
-    monkeypatch.setattr(placing, "put", full)
+    monkeypatch.setattr(in_store, "put", full)
     with pytest.raises(WriteError, match="the store is full"):
         ckptkit.convert(source, f"{far}/x", to="tensor-bundle", engine=engine)
     assert names(far) == []
@@ -263,8 +263,7 @@ def test_inputs_by_url_give_the_same_json(
     assert there == here
     assert json.loads(there)["verdict"] == "different"
     there, here = (
-        json.dumps(inspection.to_json(ckptkit.inspect(b, stats=True, hashes=True, engine=chosen)))
-        for chosen in (engine, None)
+        json.dumps(ckptkit.inspect(b, stats=True, hashes=True, engine=chosen).to_json()) for chosen in (engine, None)
     )
     assert there == here
 
@@ -283,9 +282,9 @@ def test_what_is_let_go_waits_for_no_store(pair: tuple[Path, Path], s3: Any, s3_
     """Garbage is collected on any thread, also on the one that would have to fetch the answer."""
     url = f"{s3_folder}/a.safetensors"
     s3.put_file(str(pair[0]), url)
-    kept = weakref.ref(reopening.reopen(url, version_of(url)))
+    kept = weakref.ref(reopen(url, locate(url).version()))
     before = traffic.requests
-    reopening._opened.clear()
+    kept_open.clear()
     gc.collect()
     assert kept() is None
     assert traffic.requests == before

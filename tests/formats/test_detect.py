@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 
 from ckptkit.errors import CkptkitError, FormatError, NotFoundError, UnsupportedError
 from ckptkit.formats import open_contents
-from ckptkit.formats.names import bundle_prefix, split_v1_shard
-from ckptkit.formats.state_file import parse_state
-from ckptkit.formats.tensor_bundle import write_bundle
+from ckptkit.formats.tensorflow.names import bundle_prefix, split_v1_shard
+from ckptkit.formats.tensorflow.state_file import parse_state
 from ckptkit.model import Contents, StoredTensor
+from ckptkit.storage.address import address
+from tests.conftest import FIXTURES
+from tests.formats.writing import write_new
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +37,7 @@ class Values:
 
 def write(prefix: Path | str, key: str = "bias") -> None:
     tensors = (StoredTensor(key, (3,), "float32", 12),)
-    write_bundle(str(prefix), Contents("tensor-bundle", None, tensors), Values())
+    write_new("tensor-bundle", str(prefix), Contents("tensor-bundle", None, tensors), Values())
 
 
 def opened(path: Path | str) -> Contents:
@@ -124,7 +126,6 @@ def test_file_wins_over_a_bundle_of_its_name_and_says_so(tmp_path: Path) -> None
         (b"version https://git-lfs.github.com/spec/v1\n", "git-lfs"),
         (b"\x80\x02}q\x00.", "pickle"),
         (b"\x80\x05\x95", "pickle"),
-        (zipped("archive/data.pkl", "archive/data/0"), "PyTorch"),
         (zipped("model/saved_model.pb"), "TensorFlow"),
         (zipped("readme.txt"), "something else"),
         (b"\x93NUMPY\x01\x00", "single NumPy array"),
@@ -290,9 +291,9 @@ def test_any_file_opens_or_is_refused(tmp_path_factory: pytest.TempPathFactory, 
 
 
 def test_names_of_members() -> None:
-    assert bundle_prefix("a/x.data-00000-of-00002") == "a/x"
-    assert bundle_prefix("a/.index") == "a/"
-    assert bundle_prefix("a/x.data-0-of-2") is None
+    assert bundle_prefix(address("a/x.data-00000-of-00002")) == address("a/x")
+    assert bundle_prefix(address("a/.index")) == address("a/")
+    assert bundle_prefix(address("a/x.data-0-of-2")) is None
     assert split_v1_shard("x-00000-of-00002") == ("x", 2)
     assert split_v1_shard("x-?????-of-00002") == ("x", 2)
     assert split_v1_shard("x-00000-of-00000") is None
@@ -307,3 +308,23 @@ def test_a_safetensors_header_of_any_length_is_no_pickle_and_no_json(tmp_path: P
     contents, source = open_contents(str(path))
     source.close()
     assert (contents.format, [tensor.key for tensor in contents.tensors]) == ("safetensors", ["a"])
+
+
+@pytest.mark.parametrize("place", [512, 1024, 2048])
+def test_weights_that_begin_where_a_user_block_may_end(tmp_path: Path, place: int) -> None:
+    """A file of HDF5 inside of an archive is not the file."""
+    whole = (FIXTURES / "keras3-mlp-archive" / "model.keras").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(whole)) as old:
+        parts = {name: old.read(name) for name in old.namelist()}
+    inner = parts.pop("model.weights.h5")
+    for fill in range(place):
+        with zipfile.ZipFile(tmp_path / "m.keras", "w") as new:
+            new.writestr("assets/x", b" " * fill)
+            new.writestr("model.weights.h5", inner)
+            for name, data in parts.items():
+                new.writestr(name, data)
+        if (tmp_path / "m.keras").read_bytes().find(b"\x89HDF\r\n\x1a\n") == place:
+            break
+    contents, source = open_contents(tmp_path / "m.keras")
+    source.close()
+    assert contents.format == "keras"

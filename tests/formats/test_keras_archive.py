@@ -13,11 +13,11 @@ import pytest
 
 from ckptkit.errors import ChecksumError, CkptkitError, FormatError, NotFoundError, UnsupportedError
 from ckptkit.formats import open_contents
-from ckptkit.formats.keras_rewrite import rewrite
 from ckptkit.model import KerasV3, TensorSpec
 from tests.formats.conformance import FormatConformance, Tensors, counted, raw, whole
 from tests.formats.keras_models import outputs, trained
 from tests.formats.reading import read_all
+from tests.formats.writing import write_like
 
 CONFIG = {"module": "keras", "class_name": "Sequential", "config": {"name": "m", "layers": []}}
 METADATA = {"keras_version": "3.11.0", "date_saved": "2025-01-01@00:00:00"}
@@ -103,7 +103,7 @@ def test_rewritten_archive_loads_and_keeps_every_other_member(framework: Any, tm
     other.save(tmp_path / "other.keras")
     contents, source = open_contents(str(tmp_path / "other.keras"))
     tensors = {t.key: TensorSpec(t.key, t.shape, t.dtype) for t in contents.tensors if t.key.startswith("layers/")}
-    rewrite(str(out), str(template), tensors, source)
+    write_like("hdf5", str(out), str(template), tensors, source)
     loaded = framework.models.load_model(out, compile=False)
     np.testing.assert_array_equal(outputs(loaded), outputs(other))
     with zipfile.ZipFile(template) as before, zipfile.ZipFile(out) as after:
@@ -128,10 +128,10 @@ def test_a_rewrite_that_fails_leaves_no_temporary(tmp_path: Path) -> None:
     path = archive(tmp_path / "a.keras", members({"a/vars/0": counted((2,))}))
     _, source = open_contents(str(path))
     with pytest.raises(NotFoundError):
-        rewrite(str(tmp_path / "b.keras"), str(path), {"x": TensorSpec("x", (2,), "float32")}, source)
+        write_like("hdf5", str(tmp_path / "b.keras"), str(path), {"x": TensorSpec("x", (2,), "float32")}, source)
     without = archive(tmp_path / "c.keras", {"config.json": b"{}"})
     with pytest.raises(UnsupportedError, match=r"no model\.weights\.h5"):
-        rewrite(str(tmp_path / "b.keras"), str(without), {}, source)
+        write_like("hdf5", str(tmp_path / "b.keras"), str(without), {}, source)
     assert sorted(found.name for found in tmp_path.iterdir()) == ["a.keras", "c.keras"]
 
 

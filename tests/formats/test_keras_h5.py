@@ -12,12 +12,11 @@ import pytest
 
 from ckptkit.errors import NotFoundError, RefusedError, UnsupportedError
 from ckptkit.formats import open_contents
-from ckptkit.formats.keras_h5 import write_legacy
-from ckptkit.formats.keras_rewrite import rewrite
 from ckptkit.model import Contents, LegacyGroup, LegacyKeras, StoredTensor, TensorSpec
 from tests.formats.conformance import FormatConformance, Tensors, counted, raw, whole
 from tests.formats.keras_models import build, outputs, trained
 from tests.formats.reading import read_all
+from tests.formats.writing import write_like, write_new
 
 _FRAMEWORKS = ["keras", "tf_keras"]
 
@@ -106,7 +105,7 @@ def test_written_file_loads_and_computes_the_same(saved: tuple[Any, Path, str], 
     model, path, prefix = saved
     contents, source = open_contents(str(path))
     out = tmp_path / "out.h5"
-    write_legacy(str(out), contents, source)
+    write_new("keras-h5", str(out), contents, source)
     source.close()
     again, _ = read_all(out)
     assert again.structure == contents.structure
@@ -130,7 +129,7 @@ def test_rewritten_file_keeps_all_but_the_named_tensors(
         file[key] = value
     _, source = open_contents(str(other))
     out = tmp_path / "out.h5"
-    rewrite(str(out), str(path), {key: TensorSpec(key, (5, 5), "float32")}, source)
+    write_like("hdf5", str(out), str(path), {key: TensorSpec(key, (5, 5), "float32")}, source)
     changed = [a != b for a, b in zip(path.read_bytes(), out.read_bytes(), strict=True)]
     with h5py.File(path) as file:
         offset = file[key].id.get_offset()
@@ -159,7 +158,7 @@ def test_what_does_not_fit_the_template_is_refused(
     path = make_legacy(tmp_path / "a.h5", {"d": {"kernel:0": counted((3, 4)), "opaque:0": np.zeros(3, "V3")}})
     _contents, source = open_contents(str(path))
     with pytest.raises(error):
-        rewrite(str(tmp_path / "b.h5"), str(path), {key: TensorSpec(key, shape, dtype)}, source)
+        write_like("hdf5", str(tmp_path / "b.h5"), str(path), {key: TensorSpec(key, shape, dtype)}, source)
 
 
 def test_compressed_tensors_are_rewritten_in_their_own_way(tmp_path: Path) -> None:
@@ -176,7 +175,9 @@ def test_compressed_tensors_are_rewritten_in_their_own_way(tmp_path: Path) -> No
         file.create_dataset("words", data=["long word", ""], dtype=h5py.string_dtype())
     contents, source = open_contents(str(other))
     out = tmp_path / "out.h5"
-    rewrite(str(out), str(path), {t.key: TensorSpec(t.key, t.shape, t.dtype) for t in contents.tensors}, source)
+    write_like(
+        "hdf5", str(out), str(path), {t.key: TensorSpec(t.key, t.shape, t.dtype) for t in contents.tensors}, source
+    )
     with h5py.File(out) as file:
         np.testing.assert_array_equal(file["packed"], value * 2)
         assert (file["packed"].chunks, file["packed"].compression, file["packed"].shuffle) == ((10, 9), "gzip", True)
@@ -196,7 +197,7 @@ def test_split_attributes_are_joined_and_written(tmp_path: Path) -> None:
         for number, tensor in enumerate(tensors):
             file[tensor.key] = np.array([number, -number], "float32")
     _, source = open_contents(str(tmp_path / "values.h5"))
-    write_legacy(str(tmp_path / "out.h5"), contents, source)
+    write_new("keras-h5", str(tmp_path / "out.h5"), contents, source)
     with h5py.File(tmp_path / "out.h5") as file:
         assert {"layer_names0", "layer_names1"} <= set(file.attrs)
         from keras.src.legacy.saving.legacy_h5_format import load_attributes_from_hdf5_group
@@ -310,7 +311,7 @@ def test_attributes_of_every_style(tmp_path: Path) -> None:
 def test_evidence_of_another_layout_is_refused(tmp_path: Path) -> None:
     contents, source = open_contents(str(make_legacy(tmp_path / "a.h5", {"a": {"w": counted((2,))}})))
     with pytest.raises(UnsupportedError, match="layers"):
-        write_legacy(str(tmp_path / "b.h5"), Contents("hdf5", None, contents.tensors), source)
+        write_new("keras-h5", str(tmp_path / "b.h5"), Contents("hdf5", None, contents.tensors), source)
     moved = LegacyKeras((LegacyGroup("other", (("w", "a/w"),)),), None, None, None)
     with pytest.raises(UnsupportedError, match="does not own"):
-        write_legacy(str(tmp_path / "b.h5"), Contents("keras-h5", None, contents.tensors, moved), source)
+        write_new("keras-h5", str(tmp_path / "b.h5"), Contents("keras-h5", None, contents.tensors, moved), source)

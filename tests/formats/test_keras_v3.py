@@ -12,12 +12,13 @@ import pytest
 
 from ckptkit.errors import FormatError, LimitError, NotFoundError, UnsupportedError
 from ckptkit.formats import open_contents
-from ckptkit.formats.keras_rewrite import rewrite
-from ckptkit.formats.keras_v3 import open_sharded, write_sharded, write_v3
+from ckptkit.formats.keras.shards import open_sharded
 from ckptkit.model import Contents, KerasV3, TensorSpec
+from ckptkit.storage.address import address
 from tests.formats.conformance import FormatConformance, Tensors, counted, raw, whole
 from tests.formats.keras_models import build, outputs, trained
 from tests.formats.reading import read_all
+from tests.formats.writing import write_like, write_new
 
 
 class TestWeights(FormatConformance):
@@ -122,7 +123,7 @@ def test_bfloat16_variables(tmp_path: Path) -> None:
     assert [tensor.dtype for tensor in contents.tensors] == ["bfloat16", "bfloat16"]
     assert whole(source, contents.tensors[0].key) == raw(np.asarray(model.layers[0].kernel.value))
     out = tmp_path / "out.weights.h5"
-    write_v3(str(out), contents, source)
+    write_new("keras-weights-h5", str(out), contents, source)
     other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, dtype="bfloat16", name="half")])
     other.load_weights(out)
     np.testing.assert_array_equal(
@@ -154,17 +155,20 @@ def test_backslashes_and_old_roots(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sharded", [False, True])
-def test_written_files_load_and_compute_the_same(framework: Any, tmp_path: Path, sharded: bool) -> None:
+def test_written_files_load_and_compute_the_same(
+    framework: Any, tmp_path: Path, sharded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if sharded and framework.__name__ == "tf_keras":
         pytest.skip("tf_keras does not shard")
     model = trained(framework)
     contents, source = open_contents(str(save(model, tmp_path, sharded=sharded)))
     out = tmp_path / f"out.weights.{'json' if sharded else 'h5'}"
     if sharded:
-        write_sharded(str(out), contents, source, shard_bytes=500)
+        monkeypatch.setattr("ckptkit.formats.keras.writer.MOST_BYTES", 500)
+        write_new("keras-sharded", str(out), contents, source)
         assert len(list(tmp_path.glob("out_0*.weights.h5"))) > 3
     else:
-        write_v3(str(out), contents, source)
+        write_new("keras-weights-h5", str(out), contents, source)
     source.close()
     again, _ = read_all(out)
     assert again.tensors == contents.tensors
@@ -189,7 +193,7 @@ def test_rewritten_files_load_with_the_other_weights(framework: Any, tmp_path: P
     contents, source = open_contents(str(save(other, tmp_path / "other", sharded=sharded)))
     tensors = {t.key: TensorSpec(t.key, t.shape, t.dtype) for t in contents.tensors if t.key.startswith("layers/")}
     out = tmp_path / f"out.weights.{'json' if sharded else 'h5'}"
-    rewrite(str(out), str(template), tensors, source)
+    write_like("hdf5", str(out), str(template), tensors, source)
     loaded = build(framework, seed=3, fitted=False)
     loaded.load_weights(out)
     np.testing.assert_array_equal(outputs(loaded), outputs(other))
@@ -203,9 +207,9 @@ def test_rewritten_files_load_with_the_other_weights(framework: Any, tmp_path: P
 
 def test_evidence_of_another_layout_is_refused(tmp_path: Path) -> None:
     contents, source = open_contents(TestWeights().make(tmp_path, {"a": counted((2,))}))
-    for write in (write_v3, write_sharded):
+    for name in ("keras-weights-h5", "keras-sharded"):
         with pytest.raises(UnsupportedError, match="groups"):
-            write(str(tmp_path / "b"), Contents("hdf5", None, contents.tensors), source)
+            write_new(name, str(tmp_path / "b"), Contents("hdf5", None, contents.tensors), source)
 
 
 # ---------------------------------------------------------------------------------------------------------- shards
@@ -258,7 +262,7 @@ def test_a_missing_or_broken_shard_is_damage(tmp_path: Path) -> None:
 )
 def test_shard_names_stay_in_the_folder(tmp_path: Path, name: object) -> None:
     with pytest.raises(FormatError, match="plain file name"):
-        open_sharded(str(sharded_file(tmp_path, {"/a/vars": [name]})))
+        open_sharded(address(str(sharded_file(tmp_path, {"/a/vars": [name]}))))
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"weight_map": []}', "[" * 100000, '{"weight_map": {"a": "b"}'])
@@ -266,19 +270,19 @@ def test_what_is_no_index_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.weights.json"
     path.write_text(text)
     with pytest.raises(FormatError):
-        open_sharded(str(path))
+        open_sharded(address(str(path)))
 
 
 def test_too_many_shards_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LimitError):
-        open_sharded(str(sharded_file(tmp_path, {"/a/vars": [f"file_{number}.h5" for number in range(300)]})))
+        open_sharded(address(sharded_file(tmp_path, {"/a/vars": [f"file_{number}.h5" for number in range(300)]})))
 
 
 def test_a_shard_that_is_no_regular_file_does_not_hang(tmp_path: Path) -> None:
     import os
 
     os.mkfifo(tmp_path / "file_00000.weights.h5")
-    contents, source = open_sharded(str(sharded_file(tmp_path, {"/a/vars": "file_00000.weights.h5"})))
+    contents, source = open_sharded(address(str(sharded_file(tmp_path, {"/a/vars": "file_00000.weights.h5"}))))
     assert "regular" in contents.damage[0]
     with pytest.raises(NotFoundError):
         source.read_into("a/vars/0", 0, memoryview(bytearray(1)))

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from ckptkit.errors import ChecksumError, FormatError, LimitError, NotFoundError, UnsupportedError
+import ckptkit
+from ckptkit.errors import ChecksumError, CkptkitError, FormatError, LimitError, NotFoundError, UnsupportedError
 from ckptkit.formats import open_contents
-from ckptkit.formats.npz import rewrite_npz, write_npz
 from ckptkit.formats.npz.header import MAGIC, header_bytes, parse_header
 from ckptkit.model import Contents, TensorSpec
 from tests.formats.conformance import FormatConformance, Tensors, counted, raw, whole
+from tests.formats.writing import write_like, write_new
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -194,7 +195,7 @@ class TestWriting:
         arrays |= {"scalar": counted(()), "empty": counted((0, 3)), "/ünï": counted((4,)), "s": np.array([b"ab", b""])}
         np.savez_compressed(tmp_path / "a.npz", **arrays)
         contents, source = open_contents(str(tmp_path / "a.npz"))
-        write_npz(str(tmp_path / "b.npz"), contents, source)
+        write_new("npz", str(tmp_path / "b.npz"), contents, source)
         source.close()
         with np.load(tmp_path / "b.npz") as found:
             assert found.files == list(arrays)
@@ -206,7 +207,7 @@ class TestWriting:
         np.savez(tmp_path / "a.npz", a=counted((3,)), b=counted((4,)))
         contents, source = open_contents(str(tmp_path / "a.npz"))
         for name in ("b.npz", "c.npz"):
-            write_npz(str(tmp_path / name), contents, source)
+            write_new("npz", str(tmp_path / name), contents, source)
         source.close()
         assert (tmp_path / "b.npz").read_bytes() == (tmp_path / "c.npz").read_bytes()
 
@@ -215,7 +216,7 @@ class TestWriting:
 
         save_file({"half": counted((2, 3), "bfloat16")}, tmp_path / "a.safetensors")
         contents, source = open_contents(str(tmp_path / "a.safetensors"))
-        write_npz(str(tmp_path / "b.npz"), contents, source)
+        write_new("npz", str(tmp_path / "b.npz"), contents, source)
         source.close()
         with np.load(tmp_path / "b.npz") as found:
             assert found["half"].view(ml_dtypes.bfloat16).tolist() == counted((2, 3), "bfloat16").tolist()
@@ -228,7 +229,7 @@ class TestWriting:
         contents, source = open_contents(str(tmp_path / "a.npz"))
         source.read_strings = lambda key: [b"a\0"]  # type: ignore[method-assign]
         with pytest.raises(UnsupportedError, match="NUL"):
-            write_npz(str(tmp_path / "b.npz"), contents, source)
+            write_new("npz", str(tmp_path / "b.npz"), contents, source)
         source.close()
 
     @pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 70_000])
@@ -243,7 +244,7 @@ class TestWriting:
         tensor = contents.tensors[0]
         renamed = type(tensor)(name, tensor.shape, tensor.dtype, tensor.nbytes)
         with pytest.raises(UnsupportedError, match="name"):
-            write_npz(str(tmp_path / "b.npz"), Contents("npz", None, (renamed,)), Renamed())  # type: ignore[arg-type]
+            write_new("npz", str(tmp_path / "b.npz"), Contents("npz", None, (renamed,)), Renamed())  # type: ignore[arg-type]
         source.close()
 
     def test_rewriting_keeps_order_compression_and_the_rest(self, tmp_path: Path) -> None:
@@ -251,11 +252,11 @@ class TestWriting:
         np.savez(tmp_path / "other.npz", b=counted((4,), start=90))
         _, source = open_contents(str(tmp_path / "other.npz"))
         new = str(tmp_path / "new.npz")
-        rewrite_npz(new, str(tmp_path / "old.npz"), {"b": TensorSpec("b", (4,), "float32")}, source)
+        write_like("npz", new, str(tmp_path / "old.npz"), {"b": TensorSpec("b", (4,), "float32")}, source)
         with pytest.raises(NotFoundError):
-            rewrite_npz(new, str(tmp_path / "old.npz"), {"z": TensorSpec("z", (4,), "float32")}, source)
+            write_like("npz", new, str(tmp_path / "old.npz"), {"z": TensorSpec("z", (4,), "float32")}, source)
         source.close()
-        rewrite_npz(new, str(tmp_path / "old.npz"), {}, source)
+        write_like("npz", new, str(tmp_path / "old.npz"), {}, source)
         with zipfile.ZipFile(tmp_path / "old.npz") as old, zipfile.ZipFile(new) as archive:
             assert [(i.filename, i.compress_type) for i in archive.infolist()] == [
                 (i.filename, i.compress_type) for i in old.infolist()
@@ -273,3 +274,24 @@ def test_a_flipped_bit_in_a_compressed_member_is_found(tmp_path: Path) -> None:
     with pytest.raises((ChecksumError, FormatError)):
         whole(source, "value")
     source.close()
+
+
+@pytest.mark.parametrize("odd", ["bfloat16", "object", "record"])
+def test_an_array_that_cannot_be_read_is_a_weight_that_counts(tmp_path: Path, odd: str) -> None:
+    """What NumPy keeps no dtype for (`|V2`), records and objects may be weights: nothing leaves them behind unsaid."""
+    values: dict[str, np.ndarray] = {
+        "bfloat16": np.arange(12, dtype=np.uint16).reshape(3, 4).view("V2"),
+        "object": np.array([np.ones(3), np.ones(4)], dtype=object),
+        "record": np.zeros(4, [("w", "f4", (3,)), ("b", "f4")]),
+    }
+    for name in ("a", "b"):
+        np.savez(tmp_path / f"{name}.npz", **{"net/kernel": values[odd], "head/kernel": counted((3, 2))})
+    paths = str(tmp_path / "a.npz"), str(tmp_path / "b.npz")
+    with ckptkit.open(paths[0]) as opened:
+        assert opened.find("net/kernel").kind == "weight"
+        assert opened.find("net/kernel").problem
+    with pytest.raises(CkptkitError):
+        ckptkit.diff(*paths)
+    with pytest.raises(CkptkitError):
+        ckptkit.plan(*paths).apply(tmp_path / "c.npz")
+    assert not (tmp_path / "c.npz").exists()

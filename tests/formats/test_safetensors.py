@@ -11,11 +11,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from ckptkit import dtypes
-from ckptkit.errors import CkptkitError, FormatError, NotFoundError, UnsupportedError
+from ckptkit.errors import CkptkitError, FormatError, MissingDependencyError, NotFoundError, UnsupportedError
 from ckptkit.formats import open_contents
-from ckptkit.formats.safetensors import rewrite_safetensors, write_safetensors
 from ckptkit.model import TensorSpec
 from tests.formats.conformance import FormatConformance, Tensors, counted, raw, whole
+from tests.formats.writing import write_like, write_new
 
 # What the library's NumPy side both writes and reads; complex and the float8s it knows in other frameworks only.
 DTYPES = (
@@ -44,7 +44,7 @@ def test_library_reads_what_is_written(tmp_path: Path) -> None:
     tensors = _sample()
     save_file(tensors, tmp_path / "a.safetensors")
     contents, source = open_contents(str(tmp_path / "a.safetensors"))
-    write_safetensors(str(tmp_path / "b.safetensors"), contents, source)
+    write_new("safetensors", str(tmp_path / "b.safetensors"), contents, source)
     source.close()
     found = load_file(tmp_path / "b.safetensors")
     assert found.keys() == tensors.keys()
@@ -57,7 +57,7 @@ def test_written_tensors_are_aligned_and_listed_in_order(tmp_path: Path) -> None
     save_file(tensors, tmp_path / "a.safetensors")
     contents, source = open_contents(str(tmp_path / "a.safetensors"))
     path = tmp_path / "b.safetensors"
-    write_safetensors(str(path), contents, source)
+    write_new("safetensors", str(path), contents, source)
     source.close()
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
@@ -73,9 +73,9 @@ def test_rewriting_keeps_metadata_order_and_the_rest(tmp_path: Path) -> None:
     save_file({"a": counted((2, 3)), "b": counted((4,)), "c": counted((5,), "int64")}, old, metadata={"who": "me"})
     save_file({"b": counted((4,), start=90)}, tmp_path / "other.safetensors")
     _, source = open_contents(str(tmp_path / "other.safetensors"))
-    rewrite_safetensors(new, old, {"b": TensorSpec("b", (4,), "float32")}, source)
+    write_like("safetensors", new, old, {"b": TensorSpec("b", (4,), "float32")}, source)
     with pytest.raises(NotFoundError, match="no such tensor"):
-        rewrite_safetensors(new, old, {"z": TensorSpec("z", (4,), "float32")}, source)
+        write_like("safetensors", new, old, {"z": TensorSpec("z", (4,), "float32")}, source)
     source.close()
     found = load_file(new)
     assert found["b"].tolist() == [90, 91, 92, 93]
@@ -89,13 +89,23 @@ def test_a_dtype_without_a_name_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", wide=np.zeros(3, "complex128"))
     contents, source = open_contents(str(tmp_path / "a.npz"))
     with pytest.raises(UnsupportedError, match="cannot hold"):
-        write_safetensors(str(tmp_path / "b.safetensors"), contents, source)
+        write_new("safetensors", str(tmp_path / "b.safetensors"), contents, source)
     source.close()
+
+
+def known(dtype: str) -> bool:
+    """Whether the `ml_dtypes` that is installed has it: one from before 0.5 lacks some, and is said to."""
+    try:
+        dtypes.numpy_dtype(dtype)
+    except MissingDependencyError as error:
+        assert "pip install" in str(error)
+        return False
+    return True
 
 
 def test_every_dtype_of_the_table_round_trips(tmp_path: Path) -> None:
     """The header's names for float8 and complex, which the library's NumPy side does not write."""
-    rows = [row for row in dtypes.TABLE if row.safetensors]
+    rows = [row for row in dtypes.TABLE if row.safetensors and known(row.name)]
     header: dict[str, Any] = {}
     data = b""
     for row in rows:
@@ -107,7 +117,7 @@ def test_every_dtype_of_the_table_round_trips(tmp_path: Path) -> None:
     path = _write(tmp_path, json.dumps(header).encode(), data)
     contents, source = open_contents(path)
     assert [tensor.dtype for tensor in contents.tensors] == [row.name for row in rows]
-    write_safetensors(str(tmp_path / "copy.safetensors"), contents, source)
+    write_new("safetensors", str(tmp_path / "copy.safetensors"), contents, source)
     copied, copy = open_contents(str(tmp_path / "copy.safetensors"))
     assert copied.tensors == contents.tensors
     for row in rows:

@@ -10,10 +10,9 @@ import pytest
 
 from ckptkit.errors import FormatError
 from ckptkit.formats import open_contents
-from ckptkit.formats.saved_model import rewrite_saved_model
-from ckptkit.formats.tensor_bundle import write_bundle
 from ckptkit.model import Contents, ObjectGraph, StoredTensor, TensorSpec
 from tests.formats.reading import assert_same, read_all
+from tests.formats.writing import write_like, write_new
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,7 +130,7 @@ def test_rewritten_keras_model_loads(keras_model: Path, tmp_path: Path) -> None:
     contents, before = read_all(keras_model)
     key = next(tensor.key for tensor in contents.tensors if tensor.shape == (5, 4))
     out = tmp_path / "out"
-    rewrite_saved_model(str(out), str(keras_model), {key: TensorSpec("any", (5, 4), "float32")}, Values())
+    write_like("saved-model", str(out), str(keras_model), {key: TensorSpec("any", (5, 4), "float32")}, Values())
     _, after = read_all(out)
     assert_same(after.pop(key), KERNEL)
     for name, value in after.items():
@@ -151,13 +150,15 @@ def test_rewriting_reads_no_fifo(graph_model: Path, tmp_path: Path) -> None:
     shutil.copytree(graph_model, folder)
     os.mkfifo(folder / "pipe")
     with pytest.raises(CkptkitError, match="only regular files"):
-        rewrite_saved_model(str(tmp_path / "out"), str(folder), {}, Values())
+        write_like("saved-model", str(tmp_path / "out"), str(folder), {}, Values())
 
 
 def test_bundle_named_variables_elsewhere_is_a_bundle(tmp_path: Path) -> None:
     (tmp_path / "variables").mkdir()
     tensors = (StoredTensor("kernel", (5, 4), "float32", 80),)
-    write_bundle(str(tmp_path / "variables" / "variables"), Contents("tensor-bundle", None, tensors), Values())
+    write_new(
+        "tensor-bundle", str(tmp_path / "variables" / "variables"), Contents("tensor-bundle", None, tensors), Values()
+    )
     contents, source = open_contents(str(tmp_path / "variables" / "variables"))
     source.close()
     assert contents.format == "tensor-bundle"

@@ -18,13 +18,17 @@ import pytest
 
 from ckptkit.errors import CkptkitError, UsageError, WriteError
 from ckptkit.formats import open_contents
-from ckptkit.formats.npz import write_npz
-from ckptkit.formats.output import Kind, free_shard_count
-from ckptkit.formats.readback import Recorder, verify_written
-from ckptkit.formats.safetensors import write_safetensors
-from ckptkit.formats.staging import staged
+from ckptkit.formats.registry import named
+from ckptkit.output.placing import staged
+from ckptkit.output.readback import Recorder, verify_written
+from ckptkit.output.staging import staged_here
+from ckptkit.storage.address import address
+from tests.formats.writing import write_new
 
-KINDS: tuple[Kind, ...] = ("file", "folder", "bundle", "sharded")
+Kind = str
+FORMATS = {"file": "keras-h5", "folder": "saved-model", "bundle": "tensor-bundle", "sharded": "keras-sharded"}
+MADE_OF = {kind: named(name).made_of for kind, name in FORMATS.items()}
+KINDS: tuple[Kind, ...] = tuple(FORMATS)
 NAMES = {"file": "out.h5", "folder": "model", "bundle": "ckpt", "sharded": "model.weights.json"}
 
 
@@ -37,7 +41,7 @@ def write(path: str, kind: Kind, text: str, *, final: Path) -> None:
         (Path(path) / "saved_model.pb").write_text(text)
         (Path(path) / "variables" / "variables.index").write_text(text)
     elif kind == "bundle":
-        count = free_shard_count(str(final))
+        count = MADE_OF["bundle"].free_count(address(final))
         for number in range(count):
             Path(f"{path}.data-{number:05}-of-{count:05}").write_text(text)
         Path(f"{path}.index").write_text(text)
@@ -56,14 +60,15 @@ def put(folder: Path, kind: Kind, text: str, **options: object) -> None:
     """Write an output of `kind` into `folder` through a stage."""
     final = folder / NAMES[kind]
     settings = {"force": False, "inputs": (), **options}
-    with staged(str(final), kind=kind, **settings) as path:  # type: ignore[arg-type]
+    settings["inputs"] = [address(each) for each in settings["inputs"]]  # type: ignore[attr-defined]
+    with staged_here(address(str(final)), made_of=MADE_OF[kind], **settings) as path:  # type: ignore[arg-type]
         assert Path(path).name == final.name
         write(path, kind, text, final=final)
 
 
 def fail(folder: Path, kind: Kind, error: BaseException, *, force: bool = False) -> None:
     """Raise `error` inside a stage in which everything is written."""
-    with staged(str(folder / NAMES[kind]), force=force, inputs=(), kind=kind) as path:
+    with staged_here(address(str(folder / NAMES[kind])), force=force, inputs=(), made_of=MADE_OF[kind]) as path:
         write(path, kind, "half", final=folder / NAMES[kind])
         raise error
 
@@ -117,14 +122,14 @@ class TestEveryKind:
         name = str(tmp_path / NAMES[kind])
         for spelled in (name, f"{tmp_path}/sub/../{NAMES[kind]}", f"{tmp_path}/./{NAMES[kind]}"):
             with pytest.raises(UsageError, match="also an input"):
-                put(tmp_path, kind, "new", force=True, inputs=(spelled,))
+                put(tmp_path, kind, "new", force=True, inputs=(MADE_OF[kind].head_of(address(spelled)).text,))
         assert files(tmp_path) == before
 
     def test_something_that_comes_meanwhile_stays(self, tmp_path: Path, kind: Kind) -> None:
         final = tmp_path / NAMES[kind]
         with (
             pytest.raises(UsageError, match="meanwhile"),
-            staged(str(final), force=False, inputs=(), kind=kind) as path,
+            staged_here(address(str(final)), force=False, inputs=(), made_of=MADE_OF[kind]) as path,
         ):
             write_both(path, kind, final)
         assert set(files(tmp_path).values()) == {"theirs"}
@@ -133,7 +138,7 @@ class TestEveryKind:
 def test_members_and_links_of_an_input_are_known(tmp_path: Path) -> None:
     put(tmp_path, "bundle", "old")
     prefix = tmp_path / "ckpt"
-    for given in (f"{prefix}.index", f"{prefix}.data-00000-of-00001", f"{prefix}.meta", str(tmp_path)):
+    for given in (f"{prefix}.index", f"{prefix}.data-00000-of-00001"):
         with pytest.raises(UsageError, match="also an input"):
             put(tmp_path, "bundle", "new", force=True, inputs=(given,))
     (tmp_path / "in.h5").write_text("old")
@@ -182,13 +187,13 @@ class TestRefusedPlaces:
     def test_no_folder(self, tmp_path: Path, force: bool) -> None:
         (tmp_path / "file").write_text("x")
         for path in ("missing/out.h5", "missing/deeper/out.h5", "file/out.h5"):
-            with pytest.raises(CkptkitError), staged(str(tmp_path / path), force=force, inputs=()):
+            with pytest.raises(CkptkitError), staged(address(str(tmp_path / path)), force=force, inputs=()):
                 pytest.fail("entered")
         assert files(tmp_path) == {"file": "x"}
 
     @pytest.mark.parametrize("name", ["", ".", "..", "a\0b", "x" * 300])
     def test_no_name(self, tmp_path: Path, name: str) -> None:
-        with pytest.raises(CkptkitError), staged(f"{tmp_path}/{name}", force=True, inputs=()):
+        with pytest.raises(CkptkitError), staged(address(f"{tmp_path}/{name}"), force=True, inputs=()):
             pytest.fail("entered")
         assert list(tmp_path.iterdir()) == []
 
@@ -197,7 +202,10 @@ class TestRefusedPlaces:
         (tmp_path / "folder").mkdir()
         os.mkfifo(tmp_path / "fifo")
         for path in (tmp_path / "folder", tmp_path / "fifo", Path("/dev/null")):
-            with pytest.raises(UsageError, match=r"a folder|a FIFO"), staged(str(path), force=force, inputs=()):
+            with (
+                pytest.raises(UsageError, match=r"a folder|a FIFO"),
+                staged(address(str(path)), force=force, inputs=()),
+            ):
                 pytest.fail("entered")
 
     def test_not_writable(self, tmp_path: Path) -> None:
@@ -218,7 +226,9 @@ def test_two_writers_leave_one_complete_result(tmp_path: Path) -> None:
 
         def work(text: str, kind: Kind = kind, folder: Path = folder) -> None:
             try:
-                with staged(str(folder / NAMES[kind]), force=False, inputs=(), kind=kind) as path:
+                with staged_here(
+                    address(str(folder / NAMES[kind])), force=False, inputs=(), made_of=MADE_OF[kind]
+                ) as path:
                     write(path, kind, text, final=folder / NAMES[kind])
                     barrier.wait(5)
             except UsageError:
@@ -241,8 +251,8 @@ def arrays(tmp_path: Path) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("writer", [write_safetensors, write_npz])
-def test_a_file_size_limit_is_an_error_of_ours(tmp_path: Path, arrays: str, writer) -> None:
+@pytest.mark.parametrize("kind", ["safetensors", "npz"])
+def test_a_file_size_limit_is_an_error_of_ours(tmp_path: Path, arrays: str, kind: str) -> None:
     contents, source = open_contents(arrays)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -253,9 +263,9 @@ def test_a_file_size_limit_is_an_error_of_ours(tmp_path: Path, arrays: str, writ
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
             with (
                 pytest.raises(WriteError, match="file too large"),
-                staged(str(out / "x"), force=False, inputs=(arrays,)) as path,
+                staged(address(str(out / "x")), force=False, inputs=(address(arrays),)) as path,
             ):
-                writer(path, contents, source)
+                write_new(kind, path, contents, source)
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
             assert list(out.iterdir()) == []
     finally:
@@ -265,19 +275,19 @@ def test_a_file_size_limit_is_an_error_of_ours(tmp_path: Path, arrays: str, writ
 
 
 class TestReadBack:
-    @pytest.mark.parametrize("writer", [write_safetensors, write_npz])
-    def test_what_was_written_is_compared(self, tmp_path: Path, arrays: str, writer) -> None:
+    @pytest.mark.parametrize("kind", ["safetensors", "npz"])
+    def test_what_was_written_is_compared(self, tmp_path: Path, arrays: str, kind: str) -> None:
         contents, source = open_contents(arrays)
         recorder = Recorder(source)
         path = str(tmp_path / "out")
-        writer(path, contents, recorder)
+        write_new(kind, path, contents, recorder)
         assert recorder.digests.keys() == {"v0", "v1"}
-        verify_written(open_contents, path, recorder.digests)
+        verify_written(open_contents(path), path, recorder.digests)
         data = bytearray(Path(path).read_bytes())
         data[len(data) // 2] ^= 1
         Path(path).write_bytes(data)
         with pytest.raises(CkptkitError):
-            verify_written(open_contents, path, recorder.digests)
+            verify_written(open_contents(path), path, recorder.digests)
         source.close()
 
     def test_a_tensor_that_is_missing(self, tmp_path: Path, arrays: str) -> None:
@@ -287,7 +297,7 @@ class TestReadBack:
         source.close()
         np.savez(tmp_path / "other.npz", v1=np.arange(3.0))
         with pytest.raises(WriteError, match="lacks"):
-            verify_written(open_contents, str(tmp_path / "other.npz"), recorder.digests)
+            verify_written(open_contents(tmp_path / "other.npz"), "other.npz", recorder.digests)
 
     def test_strings_and_their_borders(self, tmp_path: Path) -> None:
         np.savez(tmp_path / "a.npz", s=np.array([b"ab", b"c"]))
@@ -296,18 +306,20 @@ class TestReadBack:
         recorder = Recorder(source)
         assert recorder.read_strings("s") == [b"ab", b"c"]
         source.close()
-        verify_written(open_contents, str(tmp_path / "a.npz"), recorder.digests)
+        verify_written(open_contents(tmp_path / "a.npz"), "a.npz", recorder.digests)
         with pytest.raises(WriteError, match="something else"):
-            verify_written(open_contents, str(tmp_path / "b.npz"), recorder.digests)
+            verify_written(open_contents(tmp_path / "b.npz"), "b.npz", recorder.digests)
 
 
 _KILLED = """
 import sys
-from ckptkit.formats.staging import staged
-from ckptkit.formats.output import free_shard_count
+from ckptkit.formats.registry import named
+from ckptkit.output.staging import staged_here
+from ckptkit.storage.address import address
 folder, kind, force = sys.argv[1:]
 name = {"file": "out.h5", "bundle": "ckpt", "folder": "model"}[kind]
-with staged(f"{folder}/{name}", force=force == "1", inputs=(), kind=kind) as path:
+made_of = named({"file": "keras-h5", "bundle": "tensor-bundle", "folder": "saved-model"}[kind]).made_of
+with staged_here(address(f"{folder}/{name}"), force=force == "1", inputs=(), made_of=made_of) as path:
     if kind == "file":
         open(path, "w").write("new")
     elif kind == "folder":
@@ -316,7 +328,7 @@ with staged(f"{folder}/{name}", force=force == "1", inputs=(), kind=kind) as pat
         for part in ("saved_model.pb", "variables/variables.index"):
             open(f"{path}/{part}", "w").write("new")
     else:
-        count = free_shard_count(f"{folder}/{name}")
+        count = made_of.free_count(address(f"{folder}/{name}"))
         for number in range(count):
             open(f"{path}.data-{number:05}-of-{count:05}", "w").write("new")
         open(path + ".index", "w").write("new")

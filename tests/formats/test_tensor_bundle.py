@@ -14,17 +14,27 @@ from hypothesis import strategies as st
 
 from ckptkit import dtypes
 from ckptkit.errors import ChecksumError, CkptkitError, FormatError, LimitError, UnsupportedError
-from ckptkit.formats import wire
-from ckptkit.formats.scratch import hold
-from ckptkit.formats.tensor_bundle import open_bundle, table, write_bundle
-from ckptkit.formats.tensor_bundle.checksum import crc32c, mask, unmask
-from ckptkit.formats.tensor_bundle.entries import BundleEntry, EntryParser, encode_entry, encode_header, parse_header
-from ckptkit.formats.tensor_bundle.object_graph import GRAPH_KEY, encode_object_graph, parse_object_graph
-from ckptkit.formats.tensor_bundle.slices import Part, encode_slice_key, infer_parts, part_pieces, read_joined
-from ckptkit.formats.tensor_bundle.strings import encode_strings, parse_strings
-from ckptkit.formats.tensor_bundle.table_writer import encode_block, encode_table
+from ckptkit.formats.partitions import Partition, part_pieces, read_joined
+from ckptkit.formats.tensorflow import wire
+from ckptkit.formats.tensorflow.bundle import table
+from ckptkit.formats.tensorflow.bundle.checksum import crc32c, mask, unmask
+from ckptkit.formats.tensorflow.bundle.entries import (
+    BundleEntry,
+    EntryParser,
+    encode_entry,
+    encode_header,
+    parse_header,
+)
+from ckptkit.formats.tensorflow.bundle.object_graph import GRAPH_KEY, encode_object_graph, parse_object_graph
+from ckptkit.formats.tensorflow.bundle.reader import open as open_bundle
+from ckptkit.formats.tensorflow.bundle.slices import encode_slice_key, infer_parts
+from ckptkit.formats.tensorflow.bundle.strings import encode_strings, parse_strings
+from ckptkit.formats.tensorflow.bundle.table_writer import encode_block, encode_table
 from ckptkit.model import Contents, GraphAttribute, GraphNode, GraphSlot, ObjectGraph, StoredTensor
+from ckptkit.storage.address import address
+from ckptkit.storage.scratch import hold
 from tests.formats.reading import assert_same, read_all
+from tests.formats.writing import write_new
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,7 +78,7 @@ def base() -> Bundle:
 
 
 def problems(prefix: str) -> dict[str, str]:
-    contents, source = open_bundle(prefix)
+    contents, source = open_bundle(address(prefix))
     source.close()
     return {tensor.key: tensor.problem for tensor in contents.tensors if tensor.problem}
 
@@ -333,10 +343,10 @@ def test_slice_keys_sort_as_their_numbers(one: int, other: int) -> None:
 
 
 @st.composite
-def tilings(draw: st.DrawFn) -> tuple[tuple[int, ...], list[Part]]:
+def tilings(draw: st.DrawFn) -> tuple[tuple[int, ...], list[Partition]]:
     """A shape, cut at random places again and again."""
     shape = tuple(draw(st.lists(st.integers(1, 6), max_size=3)))
-    parts = [Part((0,) * len(shape), shape)]
+    parts = [Partition((0,) * len(shape), shape)]
     for _ in range(draw(st.integers(0, 5)) if shape else 0):
         part = parts.pop(draw(st.integers(0, len(parts) - 1)))
         axis = draw(st.integers(0, len(shape) - 1))
@@ -344,17 +354,19 @@ def tilings(draw: st.DrawFn) -> tuple[tuple[int, ...], list[Part]]:
         for start, length in ((0, at), (at, part.lengths[axis] - at)):
             starts, lengths = list(part.starts), list(part.lengths)
             starts[axis], lengths[axis] = starts[axis] + start, length
-            parts.append(Part(tuple(starts), tuple(lengths)))
+            parts.append(Partition(tuple(starts), tuple(lengths)))
     return shape, parts
 
 
-def extents(part: Part) -> tuple[tuple[int, int], ...]:
+def extents(part: Partition) -> tuple[tuple[int, int], ...]:
     return tuple(zip(part.starts, part.lengths, strict=True))
 
 
 @given(tilings(), st.integers(1, 50), st.sampled_from([1, 4]))
 @settings(deadline=None)
-def test_parts_are_joined_and_cut_again(tiling: tuple[tuple[int, ...], list[Part]], window: int, itemsize: int) -> None:
+def test_parts_are_joined_and_cut_again(
+    tiling: tuple[tuple[int, ...], list[Partition]], window: int, itemsize: int
+) -> None:
     shape, parts = tiling
     whole = np.arange(int(np.prod(shape)), dtype=f"<u{itemsize}").reshape(shape)
     assert infer_parts(shape, tuple(map(extents, parts))) == tuple(parts)
@@ -385,7 +397,9 @@ def test_parts_are_joined_and_cut_again(tiling: tuple[tuple[int, ...], list[Part
 
 
 @given(tilings(), st.data())
-def test_parts_that_do_not_tile_are_refused(tiling: tuple[tuple[int, ...], list[Part]], data: st.DataObject) -> None:
+def test_parts_that_do_not_tile_are_refused(
+    tiling: tuple[tuple[int, ...], list[Partition]], data: st.DataObject
+) -> None:
     shape, parts = tiling
     solid = [part for part in parts if part.size]
     if not solid:
@@ -476,7 +490,7 @@ def lie(**lies: Any) -> Callable[[], Bundle]:
 def test_lies_about_data_are_problems(tmp_path: Path, make: Callable[[], Bundle], words: str) -> None:
     prefix = make().write(tmp_path / "m")
     assert words in problems(prefix)["kernel"]
-    _, source = open_bundle(prefix)
+    _, source = open_bundle(address(prefix))
     with pytest.raises(FormatError, match="kernel"):
         source.read_into("kernel", 0, memoryview(bytearray(4)))
     with pytest.raises(FormatError, match="kernel"):
@@ -493,7 +507,7 @@ def test_unknown_rank_is_a_problem(tmp_path: Path) -> None:
 def test_negative_dimension_is_an_error(tmp_path: Path) -> None:
     prefix = lie(shape=(-4, 3))().write(tmp_path / "m")
     with pytest.raises(FormatError, match="kernel: a dimension is negative"):
-        open_bundle(prefix)
+        open_bundle(address(prefix))
 
 
 @pytest.mark.parametrize("raw", [b"\x08\x01\x12\x40\x12", bytes(range(200, 256)), b"\x08" + b"\xff" * 20])
@@ -502,7 +516,7 @@ def test_malformed_entry_is_an_error(tmp_path: Path, raw: bytes) -> None:
     bundle.entries[b"kernel"] = raw
     prefix = bundle.write(tmp_path / "m")
     with pytest.raises(FormatError, match="kernel"):
-        open_bundle(prefix)
+        open_bundle(address(prefix))
 
 
 @pytest.mark.parametrize(("data", "concerned"), [(b"", {"bias", "kernel"}), (BIAS.tobytes() + b"abc", {"kernel"})])
@@ -514,7 +528,7 @@ def test_missing_data_is_listed(tmp_path: Path) -> None:
     prefix = base().write(tmp_path / "m")
     (tmp_path / "m.data-00000-of-00001").unlink()
     assert set(problems(prefix).values()) == {"its shard is missing"}
-    contents, source = open_bundle(prefix)
+    contents, source = open_bundle(address(prefix))
     source.close()
     assert contents.damage == ("bias and 1 more: its shard is missing",)
 
@@ -562,7 +576,7 @@ def test_any_changed_byte_of_the_index_is_an_error_or_harmless(
 
 
 def test_pieces_hold_whole_elements(tmp_path: Path) -> None:
-    _, source = open_bundle(base().write(tmp_path / "m"))
+    _, source = open_bundle(address(base().write(tmp_path / "m")))
     assert [len(piece) for piece in source.stream("bias", memoryview(bytearray(7)))] == [4, 4, 4]
     assert b"".join(bytes(piece) for piece in source.stream("bias", memoryview(bytearray(3)))) == BIAS.tobytes()
     buffer = bytearray(6)
@@ -583,7 +597,7 @@ def test_empty_tensors_and_odd_names(tmp_path: Path) -> None:
 
 
 def test_strings_are_not_bytes_and_bytes_are_not_strings(tmp_path: Path) -> None:
-    _, source = open_bundle(base().put_strings(b"names", [b"a"]).write(tmp_path / "m"))
+    _, source = open_bundle(address(base().put_strings(b"names", [b"a"]).write(tmp_path / "m")))
     with pytest.raises(UnsupportedError):
         source.read_strings("bias")
     with pytest.raises(UnsupportedError):
@@ -683,7 +697,12 @@ def contents_of(*tensors: StoredTensor) -> Contents:
 
 def test_data_of_another_length_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(CkptkitError, match="does not fit the shape"):
-        write_bundle(str(tmp_path / "m"), contents_of(StoredTensor("a", (3,), "float32", 12)), Values({"a": b"1234"}))
+        write_new(
+            "tensor-bundle",
+            str(tmp_path / "m"),
+            contents_of(StoredTensor("a", (3,), "float32", 12)),
+            Values({"a": b"1234"}),
+        )
     assert not (tmp_path / "m.index").exists()
 
 
@@ -697,16 +716,16 @@ def test_data_of_another_length_is_not_written(tmp_path: Path) -> None:
 )
 def test_what_a_bundle_cannot_hold_is_refused(tmp_path: Path, tensor: StoredTensor) -> None:
     with pytest.raises(UnsupportedError):
-        write_bundle(str(tmp_path / "m"), contents_of(tensor), Values({tensor.key: bytes(tensor.nbytes)}))
+        write_new("tensor-bundle", str(tmp_path / "m"), contents_of(tensor), Values({tensor.key: bytes(tensor.nbytes)}))
 
 
 @pytest.mark.parametrize("dtype", [row.name for row in dtypes.TABLE if row.tensorflow and row.name != "string"])
 def test_every_type_returns(tmp_path: Path, dtype: str) -> None:
     data = bytes(range(6 * dtypes.itemsize(dtype)))
     tensor = StoredTensor("a", (2, 3), dtype, len(data))
-    write_bundle(str(tmp_path / "m"), contents_of(tensor), Values({"a": data}), num_shards=2)
-    contents, source = open_bundle(str(tmp_path / "m"))
+    write_new("tensor-bundle", str(tmp_path / "m"), contents_of(tensor), Values({"a": data}))
+    contents, source = open_bundle(address(str(tmp_path / "m")))
     assert contents.tensors == (tensor,)
     assert b"".join(bytes(piece) for piece in source.stream("a", memoryview(bytearray(5)))) == data
     source.close()
-    assert (tmp_path / "m.data-00000-of-00002").stat().st_size == 0
+    assert (tmp_path / "m.data-00000-of-00001").stat().st_size == len(data)

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from ckptkit import dtypes
-from ckptkit.formats import open_contents
-from ckptkit.formats.tensor_bundle import open_bundle, rewrite_bundle, write_bundle
+from ckptkit.formats import open_contents, parts
+from ckptkit.formats.tensorflow.bundle.reader import open as open_bundle
 from ckptkit.model import Contents, GraphAttribute, GraphNode, ObjectGraph, StoredTensor, TensorSpec
+from ckptkit.storage.address import address
 from tests.formats.reading import assert_same, read_all
 from tests.formats.tf_graphs import save_graph
+from tests.formats.writing import write_like, write_new
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,8 +125,8 @@ def _keys(graph: ObjectGraph) -> list[tuple[str, str]]:
 
 def test_written_name_based_bundle_restores(tmp_path: Path) -> None:
     values = save_graph(str(tmp_path / "from"), axis=0)
-    contents, source = open_bundle(str(tmp_path / "from"))
-    write_bundle(str(tmp_path / "to"), dataclasses.replace(contents, meta_graph=None), source)
+    contents, source = open_bundle(address(str(tmp_path / "from")))
+    write_new("tensor-bundle", str(tmp_path / "to"), dataclasses.replace(contents, meta_graph=None), source)
     source.close()
     reader = tf.train.load_checkpoint(str(tmp_path / "to"))
     assert set(reader.get_variable_to_shape_map()) == values.keys()
@@ -150,7 +152,9 @@ def test_written_object_based_bundle_restores(tmp_path: Path) -> None:
         StoredTensor("layer/bias" + suffix, (3,), "float32", 12),
     )
     source = ArraySource({"layer/kernel" + suffix: kernel, "layer/bias" + suffix: bias})
-    write_bundle(str(tmp_path / "m"), Contents("tensor-bundle", None, tensors, ObjectGraph(nodes)), source)
+    write_new(
+        "tensor-bundle", str(tmp_path / "m"), Contents("tensor-bundle", None, tensors, ObjectGraph(nodes)), source
+    )
     layer = tf.Module()
     layer.kernel, layer.bias = tf.Variable(tf.zeros((4, 3))), tf.Variable(tf.zeros(3))
     status = tf.train.Checkpoint(layer=layer).read(str(tmp_path / "m"))
@@ -158,26 +162,32 @@ def test_written_object_based_bundle_restores(tmp_path: Path) -> None:
     status.assert_consumed()
     assert_same(layer.kernel.numpy(), kernel)
     assert_same(layer.bias.numpy(), bias)
-    contents, again = open_bundle(str(tmp_path / "m"))
+    contents, again = open_bundle(address(str(tmp_path / "m")))
     again.close()
     assert contents.structure == ObjectGraph(nodes)
 
 
 @pytest.mark.parametrize("num_shards", [1, 3])
-def test_rewritten_bundle_keeps_all_else(tmp_path: Path, num_shards: int) -> None:
+def test_rewritten_bundle_keeps_all_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_shards: int) -> None:
+    monkeypatch.setattr(parts, "_LEAST_BYTES", 1)  # else nothing so small has several data files
     keras = pytest.importorskip("keras")
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(4), keras.layers.Dense(3)])
     model.compile("adam", "mse")
     model.fit(np.ones((2, 5)), np.ones((2, 3)), verbose=0)
     template = tf.train.Checkpoint(model=model).save(str(tmp_path / "template"))
-    contents, source = open_bundle(template)
+    contents, source = open_bundle(address(template))
     source.close()
     assert isinstance(contents.structure, ObjectGraph)
     key = next(each.key for each in contents.tensors if each.shape == (5, 4))
     new = np.arange(20, dtype=np.float32).reshape(5, 4)
     out = str(tmp_path / "out")
-    rewrite_bundle(
-        out, template, {key: TensorSpec("other", (5, 4), "float32")}, ArraySource({"other": new}), num_shards=num_shards
+    write_like(
+        "tensor-bundle",
+        out,
+        template,
+        {key: TensorSpec("other", (5, 4), "float32")},
+        ArraySource({"other": new}),
+        workers=num_shards,
     )
     before, after = tf.train.load_checkpoint(template), tf.train.load_checkpoint(out)
     for name in before.get_variable_to_shape_map():
@@ -193,7 +203,13 @@ def test_rewritten_partitions_stay_partitions(tmp_path: Path, axis: int) -> None
     template, out = str(tmp_path / "template"), str(tmp_path / "out")
     values = save_graph(template, axis=axis, sharded=True)
     new = np.arange(7 * 5 * 4, dtype=np.float32).reshape(7, 5, 4)
-    rewrite_bundle(out, template, {"net/w": TensorSpec("net/w", new.shape, "float32")}, ArraySource({"net/w": new}))
+    write_like(
+        "tensor-bundle",
+        out,
+        template,
+        {"net/w": TensorSpec("net/w", new.shape, "float32")},
+        ArraySource({"net/w": new}),
+    )
     _, found = read_all(out)
     for name, value in values.items():
         assert_same(found[name], new if name == "net/w" else value)

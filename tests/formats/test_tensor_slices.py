@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from ckptkit import dtypes
 from ckptkit.errors import CkptkitError, FormatError, LimitError, UnsupportedError
 from ckptkit.formats import open_contents
-from ckptkit.formats.scratch import hold
-from ckptkit.formats.tensor_bundle.entries import encode_shape, encode_slice
-from ckptkit.formats.tensor_bundle.slices import encode_slice_key
-from ckptkit.formats.tensor_bundle.table_writer import encode_table
-from ckptkit.formats.tensor_proto import open_values
-from ckptkit.formats.tensor_slices import open_v1
-from ckptkit.formats.wire import encode_bytes, encode_number, encode_varint
+from ckptkit.formats.tensorflow.bundle.entries import encode_shape, encode_slice
+from ckptkit.formats.tensorflow.bundle.slices import encode_slice_key
+from ckptkit.formats.tensorflow.bundle.table_writer import encode_table
+from ckptkit.formats.tensorflow.v1.reader import open as open_v1
+from ckptkit.formats.tensorflow.v1.values import open_values
+from ckptkit.formats.tensorflow.wire import encode_bytes, encode_number, encode_varint
+from ckptkit.storage.address import address
+from ckptkit.storage.scratch import hold
 from tests.formats.reading import assert_same, read_all
 from tests.formats.tf_graphs import save_graph
 
@@ -53,7 +54,7 @@ def test_missing_file_of_several_is_damage(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
     save_graph(str(tmp_path / "m"), version=1, axis=0, sharded=True)
     (tmp_path / "m-00001-of-00003").unlink()
-    contents, source = open_v1(str(tmp_path / "m"))
+    contents, source = open_v1(address(str(tmp_path / "m")))
     source.close()
     assert "on1" not in {tensor.key for tensor in contents.tensors}
     assert contents.damage == ("1 of 3 files are missing; what they hold is not even listed",)
@@ -135,7 +136,7 @@ def test_slices_are_joined(tmp_path: Path) -> None:
 
 def test_ranges_are_read(tmp_path: Path) -> None:
     (tmp_path / "c").write_bytes(v1_file({"v": (1, (12,), {(WHOLE,): encode_bytes(5, FLOATS.tobytes())})}))
-    _, source = open_v1(str(tmp_path / "c"))
+    _, source = open_v1(address(str(tmp_path / "c")))
     buffer = bytearray(8)
     source.read_into("v", 12, memoryview(buffer))
     assert np.frombuffer(buffer, "<f4").tolist() == [3.0, 4.0]
@@ -156,7 +157,7 @@ def test_ranges_are_read(tmp_path: Path) -> None:
 )
 def test_problems_are_listed(tmp_path: Path, content: Any, problem: str) -> None:
     (tmp_path / "c").write_bytes(v1_file(content))
-    contents, source = open_v1(str(tmp_path / "c"))
+    contents, source = open_v1(address(str(tmp_path / "c")))
     assert problem in str(contents.tensors[0].problem)
     assert problem in contents.damage[0]
     with pytest.raises(FormatError, match="v: "):
@@ -170,7 +171,7 @@ def test_problems_are_listed(tmp_path: Path, content: Any, problem: str) -> None
 )
 def test_wrong_number_of_values_is_an_error(tmp_path: Path, fields: bytes) -> None:
     (tmp_path / "c").write_bytes(v1_file({"v": (1, (12,), {(WHOLE,): fields})}))
-    _, source = open_v1(str(tmp_path / "c"))
+    _, source = open_v1(address(str(tmp_path / "c")))
     with pytest.raises(FormatError):
         list(source.stream("v", memoryview(bytearray(64))))
     source.close()
@@ -178,7 +179,7 @@ def test_wrong_number_of_values_is_an_error(tmp_path: Path, fields: bytes) -> No
 
 def test_value_beyond_its_type_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "c").write_bytes(v1_file({"v": (6, (1,), {(WHOLE,): packed(7, [300])})}))
-    _, source = open_v1(str(tmp_path / "c"))
+    _, source = open_v1(address(str(tmp_path / "c")))
     with pytest.raises(FormatError, match="out of its type's range"):
         list(source.stream("v", memoryview(bytearray(64))))
     source.close()

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ckptkit.errors import ChecksumError, CkptkitError, FormatError, LimitError, UnsupportedError
-from ckptkit.formats.local import LocalStorage
-from ckptkit.formats.storage import open_storage, read
-from ckptkit.formats.zip_members import DEFLATED, STORED, check_member, is_zip, members, open_member, stream_member
+from ckptkit.formats.zip.members import DEFLATED, STORED, check_member, is_zip, members, open_member, stream_member
+from ckptkit.storage.address import address
+from ckptkit.storage.bytes import read
+from ckptkit.storage.local import LocalStorage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +40,7 @@ def store(tmp_path: Path) -> object:
     def make(data: bytes | bytearray) -> LocalStorage:
         path = tmp_path / f"{len(opened)}.zip"
         path.write_bytes(data)
-        opened.append(open_storage(path))  # type: ignore[arg-type]
+        opened.append(address(path).open())  # type: ignore[arg-type]
         return opened[-1]
 
     yield make

@@ -4,12 +4,12 @@ import pytest
 
 from ckptkit.errors import UsageError
 from ckptkit.matching import match
-from ckptkit.matching.rename import apply_rules, parse_rules
+from ckptkit.matching.rename import Renaming
 from tests.matching.specs import dense, layer_pairs, spec
 
 
 def renamed(path: str, *rules: str) -> str:
-    return apply_rules(parse_rules(rules), path)
+    return Renaming(rules).apply(path, ())[0]
 
 
 def test_rules_apply_in_order() -> None:

@@ -35,7 +35,7 @@ def test_un_reused_scopes_are_never_mixed_up() -> None:
     for a, b in ((towers, one), (one, towers)):
         pairs, found = scope_pairs(a, b)
         assert pairs == {}
-        assert len(found.ambiguous) == 2
+        assert len(found.ambiguous) == 1
     again = spec(*[dense(f"net/feed_forward_{tower}/dense_{name}", 4, 4) for tower in "yx" for name in "ab"])
     pairs, _ = scope_pairs(towers, again)
     assert pairs == {own: f"net/{own}" for own in pairs}
@@ -70,7 +70,7 @@ def test_automatic_numbers_are_understood() -> None:
         "sequential/dense_1": "sequential_2/dense_4",
         "sequential/dense_2": "sequential_2/dense_5",
     }
-    assert {pair.evidence for pair in found.pairs} == {("scope", "order"), ("scope",)}
+    assert {pair.evidence for pair in found.pairs} == {("order",), ("shape",)}
 
 
 def test_equal_automatic_names_mean_nothing_when_the_counters_have_shifted() -> None:

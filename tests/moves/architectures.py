@@ -6,7 +6,7 @@ concatenated. Layers of equal shape occur in each: only order or names tell them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -161,7 +161,29 @@ KINDS: dict[str, Callable[[Any], tuple[tuple[int, ...], Apply]]] = {
 
 def made(fw: Any, framework: str, kind: str, inputs: int = 1) -> Model:
     """The model of that kind, made once for all tests; whoever runs it sets its values first."""
+    if framework == "tf_keras":
+        _leave_graphs()
     return _made(getattr(fw, framework), framework, kind, inputs)
+
+
+def _leave_graphs() -> None:
+    """Give the classes of tf_keras the bases that they have outside of graphs.
+
+    A layer that is made in a graph changes those of its class until the next one is made outside, so that what was made
+    before another test's graph cannot be called after it.
+    """
+    from tf_keras.src.engine import base_layer, base_layer_v1, training, training_v1
+    from tf_keras.src.utils.version_utils import swap_class
+
+    for eager, graph in ((base_layer.Layer, base_layer_v1.Layer), (training.Model, training_v1.Model)):
+        for kind in set(_below(eager)):
+            swap_class(kind, eager, graph, use_v2=True)
+
+
+def _below(kind: type) -> Iterator[type]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from _below(each)
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ckptkit import remap
-from ckptkit.api.moving import Remapped
+from ckptkit.api.proposal import Remapped
 from tests.moves.containers import CONTAINERS, Container
 
 # Float32 arithmetic in another order; a wrong gate or a swapped layer is off by a thousand times as much.

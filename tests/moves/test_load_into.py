@@ -10,6 +10,7 @@ import pytest
 
 import ckptkit
 from ckptkit import convert
+from ckptkit.api.load_into import MATCHING
 from ckptkit.errors import CkptkitError, ModelError, RefusedError
 from tests.moves.architectures import made, stack
 from tests.moves.proof import Model, assert_agree, assert_differ, batch, randomize, towers
@@ -154,6 +155,22 @@ def test_a_compiled_model_keeps_its_optimizer(fw, mover):
     assert all(np.array_equal(one, other) for one, other in zip(state, after, strict=True))
 
 
+@pytest.mark.parametrize("framework", ["keras", "tf_keras"])
+def test_what_a_normalisation_made_of_its_variables_follows_them(fw, tmp_path, framework):
+    keras = getattr(fw, framework)
+
+    def build(shift):
+        norm = keras.layers.Normalization()
+        norm.adapt(np.random.default_rng(0).normal(shift, 2, size=(20, 3)).astype("float32"))
+        return keras.Sequential([keras.Input((3,)), norm, keras.layers.Dense(2)])
+
+    first, second = build(1.0), build(7.0)
+    inputs = np.ones((1, 3), "float32")
+    fw.tf.train.Checkpoint(model=first).write(str(tmp_path / "ck"))
+    ckptkit.load_into(second, tmp_path / "ck")
+    assert np.allclose(second(inputs), first(inputs))
+
+
 @pytest.mark.parametrize("framework", ["keras", "tf_keras", "sonnet"])
 def test_a_model_without_variables_is_told_to_be_built(fw, mover, framework):
     path = mover.save(stack(fw, "keras", [("a", 7)]), "weights.h5")
@@ -168,9 +185,7 @@ def test_a_model_without_variables_is_told_to_be_built(fw, mover, framework):
 
 def test_what_is_no_model_is_refused(fw, mover):
     path = mover.save(stack(fw, "keras", [("a", 7)]), "weights.h5")
-    with pytest.raises(
-        ModelError, match=r"not a model: expected a Keras, tf_keras, Sonnet or tf\.Module object, found dict"
-    ):
+    with pytest.raises(ModelError, match=r"not a model: expected a Keras, .* object, found dict"):
         ckptkit.load_into({}, path)
 
 
@@ -225,9 +240,61 @@ def test_a_model_whose_saver_loses_variables_is_refused(fw, mover):
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("container", ["own", "checkpoint"])
+def test_a_models_own_file_goes_through_its_own_loader(fw, mover, framework, container):
+    """And gives what matching gives."""
+
+    def make() -> Model:
+        return stack(fw, framework, [("a", 7), ("b", 5)]) if "keras" in framework else model_of(fw, framework)
+
+    source, target, matched = make(), make(), make()
+    for seed, model in enumerate((source, target, matched)):
+        randomize(model.variables(), seed)
+    path = mover.save(source, CONTAINER[framework] if container == "own" else "checkpoint")
+    done = ckptkit.load_into(target.live, path)
+    assert done.loaded_by != MATCHING
+    assert len(done.loaded) == 4
+    assert done.left == ()
+    assert ckptkit.load_into(matched.live, path, fan_out=True).loaded_by == MATCHING
+    for ours, theirs, other in zip(source.variables(), target.variables(), matched.variables(), strict=True):
+        assert np.array_equal(ours.numpy(), theirs.numpy())
+        assert np.array_equal(ours.numpy(), other.numpy())
+
+
+def test_another_models_file_is_matched_though_keras_would_take_it(fw, mover):
+    """Keras 3 loads by the classes of layers, whatever these are called."""
+    source, target = stack(fw, "keras", [("a", 6), ("b", 6)]), stack(fw, "keras", [("c", 6), ("d", 6)])
+    randomize(source.variables(), 1)
+    done = ckptkit.load_into(target.live, mover.save(source, "weights.h5"))
+    assert done.loaded_by == MATCHING
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_refusal_speaks_of_the_model(fw, mover, framework):
     """Not of the temporary file through which its weights go."""
     path = mover.save(stack(fw, "keras", [("a", 7)]), "weights.h5")
     with pytest.raises(RefusedError, match=r"^the model wants .*\[7, 5\]") as raised:
         ckptkit.load_into(model_of(fw, framework).live, path)
-    assert "template" not in str(raised.value).replace("Keep the template's values", "")
+    assert "template" not in str(raised.value)
+
+
+@pytest.mark.parametrize("framework", ["keras", "tf_keras"])
+def test_one_of_two_copies_is_asked_for(fw, tmp_path, framework):
+    rng = np.random.default_rng(8)
+    layers = {"a/kernel": (6, 6), "a/bias": (6,), "b/kernel": (6, 6), "b/bias": (6,)}
+    values = {
+        f"{scope}/{name}": rng.normal(size=shape) for scope in ("Online", "Target") for name, shape in layers.items()
+    }
+    path = tmp_path / "agent.npz"
+    np.savez(path, **{name: value.astype("float32") for name, value in values.items()})
+    target = stack(fw, framework, [("a", 6), ("b", 6)])
+    with pytest.raises(RefusedError, match="--source-scope Online or --source-scope Target"):
+        ckptkit.load_into(target.live, path, allow_unexpected=True)
+    ckptkit.load_into(target.live, path, source_scope="Target")
+    found = [weight.numpy() for layer in target.live.layers for weight in layer.weights]
+    for weight, name in zip(found, layers, strict=True):
+        assert np.allclose(weight, values[f"Target/{name}"])
+    ckptkit.load_into(target.live, path, source_scope="Online", pairs={"a": "b", "b": "a"})
+    found = [weight.numpy() for layer in target.live.layers for weight in layer.weights]
+    for weight, name in zip(found, ("b/kernel", "b/bias", "a/kernel", "a/bias"), strict=True):
+        assert np.allclose(weight, values[f"Online/{name}"])

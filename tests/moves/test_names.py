@@ -44,7 +44,7 @@ def test_by_scope_names_no_pair_of_other_names(fw, mover, frameworks):
     source = stack(fw, frameworks[0], [("first", 6), ("second", 6)])
     target = stack(fw, frameworks[1], [("alpha", 6), ("beta", 6)])
     containers = both(frameworks)
-    with pytest.raises(RefusedError, match=r"alpha/kernel \[6, 6\].*--allow-missing"):
+    with pytest.raises(RefusedError, match=r"(?s)--allow-missing.*missing: alpha/kernel \[6, 6\]"):
         mover.move(source, target, containers, by="scope")
     expected, found, _ = mover.move(source, target, containers, by="scope", rename=["^first$=alpha", "^second$=beta"])
     assert_agree(found, expected)
@@ -88,7 +88,7 @@ def test_swapped_branches_with_names_are_not_swapped(fw, mover):
     assert_agree(target.run(batch(target))[:, :6], expected[:, :6])  # Keras's own loader swaps them
     assert_agree(found[:, 6:], expected[:, :6])
     assert_agree(found[:, :6], expected[:, 6:])
-    assert any("order disagrees" in word for step in done.plan.steps for word in step.evidence)
+    assert all(step.evidence == ("name",) for step in done.plan.steps)
 
 
 def test_order_against_names_is_refused(fw, mover):
@@ -123,9 +123,9 @@ def test_automatic_names_that_overlap_after_a_shift(fw, mover, frameworks, shift
 def test_counters_that_contradict_the_order_are_refused(fw, mover):
     source = stack(fw, "keras", [("dense_1", 6), ("dense_2", 6), ("dense_3", 5)])
     target = stack(fw, "keras", [("dense_2", 6), ("dense_1", 6), ("dense_3", 5)])
-    with pytest.raises(RefusedError, match="ambiguous.*the order says one thing and the names another"):
+    with pytest.raises(RefusedError, match="ambiguous: dense_2/kernel.*fit in more than one way"):
         mover.move(source, target, ("weights.h5", "weights.h5"))
-    _, found, _ = mover.move(source, target, ("weights.h5", "weights.h5"), by="scope")
+    _, found, _ = mover.move(source, target, ("weights.h5", "weights.h5"), by="name")
     for name in ("dense_1", "dense_2"):
         assert (source.live.get_layer(name).get_weights()[0] == target.live.get_layer(name).get_weights()[0]).all()
     expected, found, _ = mover.move(source, target, ("weights.h5", "weights.h5"), by="order")
@@ -168,7 +168,7 @@ def test_which_of_equal_layers_is_new_is_not_guessed(fw, mover):
     target = stack(fw, "keras", [("one", 6), ("two", 6), ("three", 6), ("top", 4)])
     paths = mover.save(source, "weights.h5"), mover.save(target, "weights.h5")
     for options in ({}, {"allow_missing": True, "allow_unexpected": True}):
-        with pytest.raises(RefusedError, match="ambiguous: a/kernel, a/bias, b/kernel .* one/kernel"):
+        with pytest.raises(RefusedError, match="ambiguous: one/kernel, one/bias, two/kernel and 3 more .* ← a"):
             plan(*paths, **options)
 
 

@@ -46,9 +46,7 @@ def test_values_that_are_equal_twice_are_not_guessed(fw, mover, tmp_path):
         model.live.layers[2].set_weights(model.live.layers[1].get_weights())
     paths = mover.save(source, "weights.h5"), mover.save(target, "weights.h5")
     before = set(tmp_path.iterdir())
-    with pytest.raises(
-        RefusedError, match="ambiguous: a/kernel, b/kernel .* x/kernel, y/kernel .*cannot be told apart"
-    ):
+    with pytest.raises(RefusedError, match=r"(?s)fit in more than one way.*ambiguous: x \(and 1 more\) ← a .*, b "):
         remap(*paths, mover.path(".weights.h5"), by="value")
     assert set(tmp_path.iterdir()) == before
 
@@ -57,7 +55,7 @@ def test_values_of_strangers_match_nothing(fw, mover):
     source, target = stack(fw, "keras", [("a", 6)]), stack(fw, "keras", [("a", 6)])
     randomize(source.variables(), 1)
     randomize(target.variables(), 2)
-    with pytest.raises(RefusedError, match=r"wants a/kernel \[6, 6\].*the same name, other values"):
+    with pytest.raises(RefusedError, match=r"(?s)wants 2 variables.*a/kernel \[6, 6\].*the same name, other values"):
         plan(mover.save(source, "weights.h5"), mover.save(target, "weights.h5"), by="value")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from ckptkit.formats.remote import client
+from ckptkit.storage.remote import client
 from tests.conftest import FIXTURES
 from tests.remote.server import RangeServer
 
@@ -28,7 +28,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries as always, with short pauses and timeouts."""
     short = replace(client.patience, pause=0.01, connect=1.0, silence=0.5, total=5.0)
     monkeypatch.setattr(client, "patience", short)
-    monkeypatch.setattr("ckptkit.formats.remote.http.patience", short)
+    monkeypatch.setattr("ckptkit.storage.remote.http.patience", short)
 
 
 @pytest.fixture

@@ -10,9 +10,11 @@ import pytest
 
 import ckptkit
 from ckptkit.errors import CkptkitError, UnsupportedError, UsageError, WriteError
-from ckptkit.formats.remote import staging, upload
-from ckptkit.formats.remote.client import ChangedError
-from ckptkit.formats.staging import staged
+from ckptkit.output import in_store, writing
+from ckptkit.output.placing import staged
+from ckptkit.storage.address import address
+from ckptkit.storage.remote import upload
+from ckptkit.storage.remote.client import ChangedError
 from tests.conftest import FIXTURES
 from tests.formats.reading import assert_same, read_all
 
@@ -31,10 +33,8 @@ def folder(request: pytest.FixtureRequest) -> str:
 
 
 def names(folder: str) -> list[str]:
-    from ckptkit.formats.names import list_folder
-
     try:
-        return list_folder(folder)
+        return address(folder).names()
     except CkptkitError:
         return []
 
@@ -84,7 +84,7 @@ def test_a_saved_model_is_a_new_folder(folder: str) -> None:
 def test_several_parts(s3: Any, s3_folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload, "_PART_BYTES", 5 << 20)
     data = os.urandom(12 << 20)
-    with staged(f"{s3_folder}/x.bin", force=False, inputs=()) as path, open(path, "wb") as file:
+    with staged(address(f"{s3_folder}/x.bin"), force=False, inputs=()) as path, open(path, "wb") as file:
         file.write(data)
     assert s3.cat_file(f"{s3_folder}/x.bin") == data
     assert s3.info(f"{s3_folder}/x.bin")["ETag"].strip('"').endswith("-3")
@@ -96,7 +96,7 @@ def test_a_failed_upload_leaves_nothing(folder: str, monkeypatch: pytest.MonkeyP
             raise WriteError("the disk is full", path=url)
         upload.put(local, url, new=new)
 
-    monkeypatch.setattr(staging, "put", failing)
+    monkeypatch.setattr(in_store, "put", failing)
     with pytest.raises(WriteError):
         ckptkit.convert(SOURCE, f"{folder}/a.ckpt", to="tensor-bundle")
     assert names(folder) == []
@@ -116,7 +116,7 @@ def test_an_interrupted_upload_leaves_no_parts(s3: Any, s3_folder: str, monkeypa
     original = S3File._upload_chunk
     monkeypatch.setattr(S3File, "_upload_chunk", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        with staged(f"{s3_folder}/x.bin", force=False, inputs=()) as path, open(path, "wb") as file:
+        with staged(address(f"{s3_folder}/x.bin"), force=False, inputs=()) as path, open(path, "wb") as file:
             file.write(bytes(12 << 20))
     assert sent
     assert s3.list_multipart_uploads("bucket") == []
@@ -129,7 +129,7 @@ def test_what_came_meanwhile_stays(folder: str) -> None:
     url = f"{folder}/x.txt"
 
     def write() -> None:
-        with staged(url, force=False, inputs=()) as path, open(path, "w") as file:
+        with staged(address(url), force=False, inputs=()) as path, open(path, "w") as file:
             file.write("mine")
             with fsspec.open(url, "wb") as other:
                 other.write(b"theirs")
@@ -156,17 +156,15 @@ def test_an_upload_cut_short_is_noticed_and_removed(memory: Any, monkeypatch: py
 
 
 def test_an_input_that_changes_leaves_no_output(memory: Any, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ckptkit.formats import readback
-
     with open(SOURCE, "rb") as file:
         memory.pipe_file("/in/model.h5", file.read())
-    original = readback.verify_written
+    original = writing.verify_written
 
     def replaced(*arguments: Any) -> None:
         original(*arguments)
         memory.pipe_file("/in/model.h5", memory.cat_file("/in/model.h5"))
 
-    monkeypatch.setattr(readback, "verify_written", replaced)
+    monkeypatch.setattr(writing, "verify_written", replaced)
     with pytest.raises(ChangedError):
         ckptkit.convert("memory://in/model.h5", f"{folder}/a.npz")
     assert names(folder) == []

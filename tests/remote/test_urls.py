@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ckptkit.errors import CkptkitError, without_secrets
-from ckptkit.formats import names
-from ckptkit.formats.stores import is_url
-from ckptkit.formats.version import version_of
+from ckptkit.formats.locate import locate
+from ckptkit.formats.tensorflow import names
+from ckptkit.storage.address import address
 from tests.conftest import FIXTURES
 from tests.remote.conftest import copy_fixture
 from tests.remote.server import RangeServer
@@ -19,21 +19,21 @@ from tests.remote.server import RangeServer
     "path", ["s3://b/k", "https://h/a", "memory://x", "zip://a::s3://b/k.zip", "simplecache::gs://b/k"]
 )
 def test_urls(path: str) -> None:
-    assert is_url(path)
+    assert address(path).store.distant
 
 
 @pytest.mark.parametrize(
     "path", ["a/b", "c:/a", "c://a", "C:\\a", "file:///a", "a b://c", "://x", "1s://x", "s3:/b", "", "a:b"]
 )
 def test_local_paths(path: str) -> None:
-    assert not is_url(path)
+    assert not address(path).store.distant
 
 
 def test_a_file_here_that_is_called_like_a_url_is_local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s3:" / "bucket").mkdir(parents=True)
-    assert not is_url("s3://bucket/x")
-    assert is_url("gs://bucket/x")
+    assert not address("s3://bucket/x").store.distant
+    assert address("gs://bucket/x").store.distant
 
 
 @pytest.mark.parametrize(
@@ -52,17 +52,17 @@ def test_a_file_here_that_is_called_like_a_url_is_local(tmp_path: Path, monkeypa
     ],
 )
 def test_parts(url: str, folder: str, name: str) -> None:
-    assert (names.folder_of(url), names.base_name(url)) == (folder, name)
+    assert (address(url).folder.text, address(url).base) == (folder, name)
     if name and " " not in name and url != "s3://b":
-        assert names.join(folder, name) == url
+        assert address(folder).join(name).text == url
 
 
 def test_members() -> None:
-    assert names.bundle_prefix("https://h/a.index?q=1") == "https://h/a?q=1"
-    assert names.shard_path("https://h/a?q=1", 0, 1) == "https://h/a.data-00000-of-00001?q=1"
-    assert names.shard_path("s3://b/a?q=1", 0, 1) == "s3://b/a?q=1.data-00000-of-00001"
-    assert names.join("https://h/a?q=1", "x#y?z%.h5") == "https://h/a/x%23y%3Fz%25.h5?q=1"
-    assert names.beside("s3://b/a/x", "y") == "s3://b/a/y"
+    assert names.bundle_prefix(address("https://h/a.index?q=1")) == address("https://h/a?q=1")
+    assert names.shard_address(address("https://h/a?q=1"), 0, 1).text == "https://h/a.data-00000-of-00001?q=1"
+    assert names.shard_address(address("s3://b/a?q=1"), 0, 1).text == "s3://b/a?q=1.data-00000-of-00001"
+    assert address("https://h/a?q=1").join("x#y?z%.h5").text == "https://h/a/x%23y%3Fz%25.h5?q=1"
+    assert address("s3://b/a/x").beside("y").text == "s3://b/a/y"
 
 
 @pytest.mark.parametrize(
@@ -103,21 +103,21 @@ def test_a_version_changes_with_every_member(path: str, member: str, server: Ran
         member = f"../{member}"
     local = server.folder / path
     for name in (str(local), f"{server.url}/{path}"):
-        before = version_of(name)
-        assert before == version_of(name)
+        before = locate(name).version()
+        assert before == locate(name).version()
         changed = local / member if member else local
         changed = local.parent / member.removeprefix("../") if member.startswith("../") else changed
         data = changed.read_bytes()
         changed.with_name("new").write_bytes(data)
         changed.with_name("new").replace(changed)
-        assert version_of(name) != before
+        assert locate(name).version() != before
         if local.is_dir():
             (local / "unrelated.txt").write_text(name)
-            after = version_of(name)
+            after = locate(name).version()
             (local / "unrelated.txt").unlink()
-            assert after == version_of(name)
+            assert after == locate(name).version()
 
 
 def test_a_version_of_nothing() -> None:
     with pytest.raises(CkptkitError):
-        version_of(str(FIXTURES / "nothing"))
+        locate(str(FIXTURES / "nothing")).version()

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from ckptkit.report.terminal import Column, Page, Styled, _wrap
+from ckptkit.report.terminal import Column, Styled, TerminalPage, _wrap
 from ckptkit.report.words import count, listing, number, size
 
 
-def page(width: int) -> tuple[Page, io.StringIO]:
+def page(width: int) -> tuple[TerminalPage, io.StringIO]:
     stream = io.StringIO()
-    made = Page(stream)
+    made = TerminalPage(stream)
     made.width = width
     return made, stream
 
@@ -45,7 +45,7 @@ def test_a_table_fits_the_page_where_columns_wrap() -> None:
 
 def test_pipes_are_not_wrapped_and_not_coloured() -> None:
     stream = io.StringIO()
-    Page(stream).table((Column("name", wrap=True, style="bold"),), [("word " * 100,), (Styled("x", "red"),)])
+    TerminalPage(stream).table((Column("name", wrap=True, style="bold"),), [("word " * 100,), (Styled("x", "red"),)])
     assert len(stream.getvalue().splitlines()) == 3
     assert "\x1b" not in stream.getvalue()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,14 @@ from ckptkit.errors import CkptkitError
 from ckptkit.formats import open_contents
 from ckptkit.formats.json_text import parse_json
 from ckptkit.formats.npz.header import parse_header as parse_npy_header
-from ckptkit.formats.state_file import parse_state
-from ckptkit.formats.storage import open_storage
-from ckptkit.formats.tensor_bundle.entries import EntryParser, parse_header
-from ckptkit.formats.tensor_bundle.object_graph import parse_object_graph
-from ckptkit.formats.tensor_bundle.strings import parse_strings
-from ckptkit.formats.tensor_bundle.table import open_table, parse_block, read_entries
-from ckptkit.formats.tensor_slices import parse_list
-from ckptkit.formats.wire import parse_fields
+from ckptkit.formats.tensorflow.bundle.entries import EntryParser, parse_header
+from ckptkit.formats.tensorflow.bundle.object_graph import parse_object_graph
+from ckptkit.formats.tensorflow.bundle.strings import parse_strings
+from ckptkit.formats.tensorflow.bundle.table import open_table, parse_block, read_entries
+from ckptkit.formats.tensorflow.state_file import parse_state
+from ckptkit.formats.tensorflow.v1.reader import parse_list
+from ckptkit.formats.tensorflow.wire import parse_fields
+from ckptkit.storage.address import address
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 
@@ -65,7 +66,7 @@ def read_everything(path: str) -> None:
             except CkptkitError as error:
                 if len(str(error).splitlines()) != 1:
                     raise ValueError(f"an error of several lines: {error}") from error
-        canonical.build(contents, path)
+        canonical.build(contents, path).with_flow()
     finally:
         source.close()
 
@@ -92,6 +93,22 @@ def _file_target(case: str, member: str, opened: str | None = None) -> Target:
         return calls[0](data)
 
     return Target(call, lambda: [(FIXTURES / case / member).read_bytes()])
+
+
+def _orbax_target(case: str, member: str) -> Target:
+    """A file of an Orbax folder, with the checksum of an index put right so that what is damaged is reached."""
+    found = sorted(path for path in (FIXTURES / case).glob(member) if path.is_file())[0].relative_to(FIXTURES / case)
+    target = _file_target(case, found.as_posix(), found.parts[0])
+
+    def call(data: bytes) -> object:
+        if data[:2] == b"\x0c\xdb" and len(data) > 16:
+            from crc32c import crc32c
+
+            data = data[:4] + len(data).to_bytes(8, "little") + data[12:-4]
+            data += crc32c(data).to_bytes(4, "little")
+        return target.call(data)
+
+    return Target(call, target.seeds)
 
 
 def _seal(content: bytes, kind: int) -> bytes:
@@ -125,7 +142,7 @@ def _read_table(content: bytes, kind: int) -> None:
     with tempfile.NamedTemporaryFile() as file:
         file.write(_table_of(content, kind))
         file.flush()
-        storage = open_storage(file.name)
+        storage = address(file.name).open()
         try:
             for _ in read_entries(open_table(storage)):
                 pass
@@ -143,7 +160,7 @@ def _sealed_index(content: bytes) -> None:
 
 
 def _index_entries(case: str, prefix: str) -> list[tuple[bytes, bytes]]:
-    storage = open_storage(str(FIXTURES / case / f"{prefix}.index"))
+    storage = address(str(FIXTURES / case / f"{prefix}.index")).open()
     try:
         return list(read_entries(open_table(storage)))
     finally:
@@ -151,7 +168,7 @@ def _index_entries(case: str, prefix: str) -> list[tuple[bytes, bytes]]:
 
 
 def _block_seeds() -> list[bytes]:
-    from ckptkit.formats.tensor_bundle.table_writer import encode_block
+    from ckptkit.formats.tensorflow.bundle.table_writer import encode_block
 
     return [
         encode_block(_index_entries(case, prefix))
@@ -182,7 +199,7 @@ def _graph_seeds() -> list[bytes]:
 
 
 def _v1_list_seeds() -> list[bytes]:
-    storage = open_storage(str(FIXTURES / "tf1-partitioned-v1" / "model.ckpt"))
+    storage = address(str(FIXTURES / "tf1-partitioned-v1" / "model.ckpt")).open()
     try:
         return [next(iter(read_entries(open_table(storage))))[1]]
     finally:
@@ -193,6 +210,54 @@ def _npy_seeds() -> list[bytes]:
     from ckptkit.formats.npz.header import header_bytes
 
     return [header_bytes("<f4", (3, 4)), header_bytes("|O", ()), header_bytes(">c16", (2,) * 9)]
+
+
+def _pickle_seeds() -> list[bytes]:
+    seeds = []
+    for case, name in (("torch-checkpoint", "checkpoint.pt"), ("torch-views", "views.pth")):
+        with zipfile.ZipFile(FIXTURES / case / name) as archive:
+            member = next(each for each in archive.namelist() if each.endswith("data.pkl"))
+            seeds.append(archive.read(member))
+    return seeds
+
+
+def _read_pickle(data: bytes) -> None:
+    from ckptkit.formats.torch.feed import Feed
+    from ckptkit.formats.torch.pickles import read_object
+
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        storage = address(file.name).open()
+        try:
+            read_object(Feed(storage))
+        finally:
+            storage.close()
+
+
+def _read_archive_of(data: bytes) -> None:
+    """The storages of a fixture under another pickle."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.pt")
+        with zipfile.ZipFile(FIXTURES / "torch-views" / "views.pth") as held, zipfile.ZipFile(path, "w") as made:
+            for name in held.namelist():
+                made.writestr(name, data if name.endswith("data.pkl") else held.read(name))
+        read_everything(str(path))
+
+
+def _tar_seed() -> bytes:
+    import numpy as np
+
+    from tests.formats.torch_files import tar
+
+    return tar({"a": np.arange(6, dtype="float32").reshape(2, 3), "b": np.arange(4)})
+
+
+def _read_tar(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.pt")
+        path.write_bytes(data)
+        read_everything(str(path))
 
 
 TARGETS: dict[str, Target] = {
@@ -218,8 +283,23 @@ TARGETS: dict[str, Target] = {
     "json": Target(lambda data: parse_json(data, path="p"), lambda: [b'{"a": [1, -2.5e3, null, "\\u00e9"], "b": {}}']),
     "safetensors": _file_target("safetensors-dtypes", "model.safetensors"),
     "safetensors-index": _file_target("safetensors-sharded", "model.safetensors.index.json"),
+    "pickle": Target(_read_pickle, _pickle_seeds),
+    "torch-archive": _file_target("torch-checkpoint", "checkpoint.pt"),
+    "torch-pickle": Target(_read_archive_of, _pickle_seeds),
+    "torch-views": _file_target("torch-views", "views.pth"),
+    "torch-stream": _file_target("torch-stream", "model.pth"),
+    "torch-index": _file_target("torch-sharded", "pytorch_model.bin.index.json"),
+    "torch-distributed": _file_target("torch-distributed", "checkpoint/.metadata", "checkpoint"),
+    "torch-distributed-data": _file_target("torch-distributed", "checkpoint/__1_0.distcp", "checkpoint"),
+    "torch-tar": Target(_read_tar, lambda: [_tar_seed()]),
     "npz": _file_target("npz-compressed", "arrays.npz"),
     "npz-plain": _file_target("npz-plain", "arrays.npz"),
+    "msgpack": _file_target("flax-msgpack", "state.msgpack"),
+    "orbax-manifest": _orbax_target("orbax-tree", "step/manifest.ocdbt"),
+    "orbax-node": _orbax_target("orbax-tree", "step/d/*"),
+    "orbax-tree": _orbax_target("orbax-tree", "step/_METADATA"),
+    "orbax-array": _orbax_target("orbax-plain", "state/of_float32/zarr.json"),
+    "orbax-shard": _orbax_target("orbax-plain", "state/of_float32/c/0/*"),
     "zip": _file_target("keras213-windows-archive", "model.keras"),
     "hdf5-legacy": _file_target("keras2-text-attributes", "model.keras"),
     "hdf5-attributes": _file_target("keras2-split-attributes", "weights.h5"),

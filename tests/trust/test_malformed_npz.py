@@ -13,9 +13,9 @@ import pytest
 
 from ckptkit.errors import CkptkitError, FormatError, LimitError, UnsupportedError
 from ckptkit.formats import open_contents
-from ckptkit.formats.npz import open_npz
 from ckptkit.formats.npz.header import MAGIC
-from ckptkit.formats.storage import open_storage
+from ckptkit.formats.npz.reader import open_npz
+from ckptkit.storage.address import address
 from tests.formats.conformance import whole
 
 
@@ -37,7 +37,7 @@ def _archive(folder: Path, *members: tuple[str, bytes], method: int = zipfile.ZI
 
 
 def _open(path: Path) -> None:
-    storage = open_storage(path)
+    storage = address(path).open()
     try:
         open_npz(storage)
     finally:
@@ -196,7 +196,7 @@ def test_a_comment_that_names_another_dtype(tmp_path: Path) -> None:
     source.close()
     found = {tensor.key: (tensor.dtype, tensor.problem is None) for tensor in contents.tensors}
     assert found["fits"] == ("bfloat16", True)
-    assert all(found[name] == ("string", False) for name in ("too_wide", "unknown", "none"))
+    assert all(found[name] == ("uint8", False) for name in ("too_wide", "unknown", "none"))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"PK\x03\x04", b"PK\x05\x06" + bytes(17), b"PK\x05\x06" * 2000])

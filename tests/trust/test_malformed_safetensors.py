@@ -11,8 +11,8 @@ import pytest
 from safetensors import SafetensorError, safe_open
 
 from ckptkit.errors import CkptkitError, FormatError, LimitError, UnsupportedError
-from ckptkit.formats.safetensors import open_safetensors
-from ckptkit.formats.storage import open_storage
+from ckptkit.formats.safetensors.reader import open_safetensors
+from ckptkit.storage.address import address
 
 DATA = bytes(range(24))
 
@@ -25,7 +25,7 @@ def _write(folder: Path, header: Any, data: bytes = DATA, length: int | None = N
 
 
 def _open(path: Path) -> None:
-    storage = open_storage(path)
+    storage = address(path).open()
     try:
         open_safetensors(storage)
     finally:
@@ -160,7 +160,7 @@ def test_a_header_beyond_the_limit(tmp_path: Path) -> None:
 
 def test_many_tensors_are_no_attack(tmp_path: Path) -> None:
     header = {f"layer_{number}/kernel": _tensor(4 * number, 4 * number + 4) for number in range(30_000)}
-    storage = open_storage(_write(tmp_path, header, bytes(4 * 30_000)))
+    storage = address(_write(tmp_path, header, bytes(4 * 30_000))).open()
     contents, source = open_safetensors(storage)
     source.close()
     assert len(contents.tensors) == 30_000

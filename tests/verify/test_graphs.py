@@ -80,6 +80,29 @@ def test_a_tf1_graph_against_keras(fw, cpu, runner, tf1_network, emulate) -> Non
     assert any("--src-model" in note for note in failed.notes)
 
 
+@pytest.mark.parametrize("inside", ["net.index", "net.data-00000-of-00001", "net.meta", "checkpoint", ""])
+def test_every_spelling_of_a_graph_runs(runner, tf1_network, tmp_path, inside) -> None:
+    moved = tmp_path / "my.data-v2"
+    moved.mkdir()
+    for file in tmp_path.iterdir():
+        if file.is_file():
+            file.rename(moved / file.name)
+    for path in (f"{moved}/{inside}", f"file://{moved}/{inside}"):
+        assert [spec.name for spec in runner(path, "out/logits").inputs] == ["tokens"]
+
+
+def test_every_spelling_of_a_saved_model_and_of_a_file_runs(fw, cpu, runner, tmp_path) -> None:
+    keras = fw.tf_keras
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="tanh")])
+    folder = tmp_path / "my.data-v2"
+    fw.tf.saved_model.save(model, str(folder))
+    model.save(str(tmp_path / "m.h5"))
+    inside = ("", "/", "/saved_model.pb", "/variables", "/variables/variables", "/variables/variables.index")
+    paths = [f"{folder}{name}" for name in (*inside, "/variables/variables.data-00000-of-00001")]
+    for path in (*paths, *(f"file://{path}" for path in paths), f"file://{tmp_path}/m.h5"):
+        assert verify_runners(runner(path), LiveRunner(model, "k", cpu), Options()).passed, path
+
+
 def test_the_output_is_found_when_there_is_one_and_asked_for_otherwise(runner, tf1_network) -> None:
     prefix, _ = tf1_network
     assert runner(prefix).outputs == ("loss",)

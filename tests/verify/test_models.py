@@ -49,8 +49,10 @@ def residual(K):
     return K.Model(inputs, K.layers.Dense(5)(K.layers.GlobalAveragePooling2D()(x)))
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "branching"])
-@pytest.mark.parametrize("count", [2, 3])
+# Recurrent models take long to trace.
+@pytest.mark.parametrize(
+    ("kind", "count"), [*((kind, 2) for kind in (*KINDS, "branching")), *((kind, 3) for kind in KINDS if kind != "rnn")]
+)
 @pytest.mark.parametrize("framework", ["keras", "tf_keras"])
 def test_one_input_against_several(fw, cpu, kind, count, framework) -> None:
     K = getattr(fw, framework)
@@ -267,3 +269,40 @@ def test_integers_stay_within_the_table(fw, cpu) -> None:
     model = fw.keras.Model(inputs, fw.keras.layers.GRU(4)(fw.keras.layers.Embedding(11, 3)(inputs)))
     assert LiveRunner(model, "m", cpu).inputs[0].limit == 11
     assert check(cpu, model, model).passed
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["words", "text", "ragged", "ragged words"])
+def test_texts_and_ragged_rows(fw, cpu, tmp_path, kind) -> None:
+    K, words = fw.tf_keras, ["the", "cat", "sat", "on"]
+    L = K.layers
+
+    def build():
+        if kind == "text":
+            first = [K.Input((1,), dtype="string"), L.TextVectorization(vocabulary=words, output_sequence_length=4)]
+        elif kind == "ragged":
+            first = [K.Input((None,), dtype="int32", ragged=True)]
+        else:
+            ragged = kind == "ragged words"
+            inputs = K.Input((None if ragged else 3,), dtype="string", ragged=ragged)
+            first = [inputs, L.StringLookup(vocabulary=words)]
+        return K.Sequential([*first, L.Embedding(7, 3), L.LSTM(4), L.Dense(2)])
+
+    a, b, c = build(), build(), build()
+    b.set_weights(a.get_weights())
+    same = check(cpu, a, b)
+    assert same.passed
+    assert same.conditions.samples == 16
+    assert not check(cpu, a, c).passed
+    if "ragged" in kind:
+        values = np.array([b"cat", b"on", b"the"], object) if "words" in kind else np.array([1, 2, 3], "int32")
+        np.savez(
+            tmp_path / "x.npz",
+            **{"x/values": values.astype("S") if "words" in kind else values, "x/row_splits": [0, 2, 3]},
+        )
+        given = check(cpu, a, b, inputs=str(tmp_path / "x.npz"))
+        assert given.passed
+        assert given.conditions.samples == 2
+    else:
+        shape = (5, 1) if kind == "text" else (5, 3)
+        assert check(cpu, a, b, shapes=[(shape, "string")]).conditions.samples == 10

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from ckptkit.errors import ModelError, UsageError
+from ckptkit.inputs import parse_shape
 from ckptkit.verification import Options, verify_runners
-from ckptkit.verification.inputs import InputSpec, make_inputs, read_inputs
+from ckptkit.verification.inputs import InputSpec, count_rows, make_inputs, read_inputs, shaped
 from ckptkit.verification.numbers import FACTOR, compare_output, jittered, noise_floor
 from ckptkit.verification.sharing import share_inputs
 from ckptkit.verification.towers import pair_outputs
@@ -152,8 +153,37 @@ def test_inputs_are_seeded_and_of_the_right_kind() -> None:
     assert [array.dtype.name for array in first] == ["float32", "bool", "int64"]
     assert all(np.array_equal(x, y) for x, y in zip(first, second, strict=True))
     assert not np.array_equal(first[0], make_inputs(specs, seed=6, batch=4)[0])
-    with pytest.raises(UsageError, match="--inputs"):
-        make_inputs([InputSpec("t", (None,), "string")], seed=0, batch=1)
+
+
+def test_texts_are_made_of_the_words_that_a_model_knows() -> None:
+    (texts,) = make_inputs([InputSpec("t", (None, 3), "string", words=("cat", "sat"))], seed=0, batch=4)
+    assert texts.shape == (4, 3)
+    assert {word for text in texts.flat for word in text.split()} == {b"cat", b"sat"}
+    assert make_inputs([InputSpec("t", (None,), "string")], seed=0, batch=2)[0].all()
+
+
+def test_rows_of_a_ragged_input_are_divided_by_its_splits() -> None:
+    specs = [InputSpec("x/values", (None, 2), "float32"), InputSpec("x/row_splits", (None,), "int64")]
+    values, splits = make_inputs(specs, seed=0, batch=5)
+    assert splits[0] == 0
+    assert splits[-1] == len(values)
+    assert (np.diff(splits) > 0).all()
+    assert count_rows(specs, [values, splits]) == len(splits) - 1 == 5
+
+
+def test_shapes_that_a_person_gives_must_fit() -> None:
+    specs = (InputSpec("a", (None, None), "int32"), InputSpec("t", (None, 1), "string"))
+    first, second = shaped(specs, [parse_shape("4,7:int32"), parse_shape("4,1:string")])
+    assert (first.shape, second.shape) == ((4, 7), (4, 1))
+    for given in (
+        ["4,7:int32"],
+        ["4,7:int32", "4,2:string"],
+        ["4,7:int32", "4,1"],
+        ["4,7:string", "4,1:string"],
+        ["4,7", "4,1:string"],
+    ):
+        with pytest.raises(UsageError, match="input"):
+            shaped(specs, [parse_shape(text) for text in given])
 
 
 def test_inputs_from_a_file_must_fit(tmp_path) -> None:
@@ -173,20 +203,37 @@ def test_inputs_from_a_file_must_fit(tmp_path) -> None:
         read_inputs(str(path), specs)
 
 
+ROWS = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+
+
 class Doubling:
     """A runner that doubles its only input, times a weight, and counts the rows that it is given."""
 
     name = "doubling"
     outputs = ("y",)
+    loaded_by = "live"
+    path = None
 
     def __init__(self, batch: int | None = None) -> None:
         self.inputs = (InputSpec("x", (batch, 3), "float32"),)
         self.rows: list[int] = []
         self.weight = np.float32([2.0])
 
-    def run(self, arrays):
+    def live(self):
+        return None
+
+    def run(self, arrays, *, free=False):
         self.rows.append(len(arrays[0]))
         return [arrays[0] * self.weight]
+
+    def draws(self, arrays):
+        return ()
+
+    def half_precision(self, arrays):
+        return None
+
+    def names(self):
+        return ["w"]
 
     def weights(self):
         return [self.weight]
@@ -194,22 +241,30 @@ class Doubling:
     def assign(self, values):
         (self.weight,) = values
 
+    def gradients(self, arrays, factors):
+        self.rows.append(-len(arrays[0]))
+        return [np.abs((arrays[0] * factors[0]).sum(keepdims=True)[0])]
+
 
 @pytest.mark.parametrize(
     ("options", "batch", "rows"),
     [
-        (Options(batch=8), None, [8, 8, 8, 8, 8]),
-        (Options(batch=50), None, [50, 50, 8, 8, 8, 8]),
-        (Options(batch=50), 50, [50, 50, 50, 50, 50]),
-        (Options(batch=50, devices=("TPU", "TPU")), None, [50, 50, 50, 50, 50]),
-        (Options(batch=50, arrays=(np.ones((60, 3), np.float32),)), None, [60, 60, 60, 60]),
+        (Options(batch=8), None, [8, 8, 8, 8, 8, 8]),
+        (Options(batch=50), None, [50, 50, 8, 8, 8, 8, 8, 8]),
+        (Options(batch=50), 50, [50, 50, 50, 50, 50, 50]),
+        (Options(batch=50, devices=("TPU", "TPU")), None, [50, 50, 50, 50, 50, 50]),
+        (Options(batch=50, arrays=(ROWS,)), None, [60, 60, 60, 60, 60]),
     ],
     ids=["few rows", "many rows", "a fixed batch", "compiled for each size", "given rows"],
 )
-def test_noise_is_measured_on_a_few_of_many_made_up_rows(options: Options, batch: int | None, rows: list[int]) -> None:
-    source = Doubling(batch)
-    result = verify_runners(source, Doubling(batch), options)
+def test_noise_and_coverage_are_measured_on_a_few_of_many_made_up_rows(
+    options: Options, batch: int | None, rows: list[int]
+) -> None:
+    source, target = Doubling(batch), Doubling(batch)
+    result = verify_runners(source, target, options)
     assert source.rows == rows
+    # One backward pass of the destination; none of the source, whose weights are equal.
+    assert [count for count in target.rows if count < 0] == [-rows[-1]]
     assert result.passed
     assert 0 < result.outputs[0].floor < 0.1
     assert source.weight.tolist() == [2.0]
@@ -217,7 +272,7 @@ def test_noise_is_measured_on_a_few_of_many_made_up_rows(options: Options, batch
 
 def test_weights_are_as_they_were_when_measuring_the_noise_fails() -> None:
     class Failing(Doubling):
-        def run(self, arrays):
+        def run(self, arrays, *, free=False):
             if self.weight[0] != 2.0:
                 raise ModelError("no")
             return super().run(arrays)
@@ -226,3 +281,19 @@ def test_weights_are_as_they_were_when_measuring_the_noise_fails() -> None:
     with pytest.raises(ModelError):
         verify_runners(source, Doubling(), Options())
     assert source.weight.tolist() == [2.0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_jitter_of_many_values_moves_each_by_one_unit_and_half_of_them_up(dtype) -> None:
+    """Across the edges of blocks, and at powers of two, where the unit below is half of that above."""
+    generator = np.random.default_rng(3)
+    values = (generator.standard_normal(100_003) * 10.0 ** generator.integers(-20, 20, 100_003)).astype(dtype)
+    values[::1000] = np.exp2(generator.integers(-60, 60, len(values[::1000]))).astype(dtype)
+    first, second = (jittered([values], generator)[0] for _ in range(2))
+    for moved in (first, second):
+        units = (moved.astype("f8") - values) / np.spacing(values)
+        assert set(units.tolist()) == {-1.0, 1.0}
+        assert abs(np.mean(moved > values) - 0.5) < 0.02
+    assert 0.4 < np.mean(first == second) < 0.6
+    zero = jittered([np.zeros(5, dtype)], generator)[0]
+    assert np.abs(zero).max() <= np.spacing(np.zeros(1, dtype))[0]

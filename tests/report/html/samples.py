@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 
 import ckptkit
-from ckptkit.api.inspection import inspect
-from ckptkit.api.outlining import outline_diff
+from ckptkit.api.inspect import inspect
 from ckptkit.auditing.findings import Audit, Facts, Finding
 from ckptkit.drifting import Drift, VariableDrift
-from ckptkit.report.html import audit, difference, drift, inspection, verification
+from ckptkit.report.html import audit, drift, inspection, verification
 from ckptkit.report.html.render import render
 from ckptkit.verification.result import Conditions, Divergence, OutputComparison, VerifyResult
 
@@ -60,7 +59,7 @@ def diffed(folder: Path, a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> 
     np.savez(folder / "a.npz", **a)
     np.savez(folder / "b.npz", **b)
     found = ckptkit.diff(folder / "a.npz", folder / "b.npz")
-    return render(difference.document(found, outline_diff(found, difference.shown_pairs(found))), "1.2.3")
+    return found.to_html()
 
 
 def inspected(path: Path) -> str:

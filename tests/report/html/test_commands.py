@@ -69,7 +69,7 @@ def test_remap(run_cli, fixtures, tmp_path) -> None:
     single, double = fixtures / "single-h5/single.h5", fixtures / "double-h5/double.h5"
     out = tmp_path / "x.html"
     page = report(run_cli("remap", single, "--like", double, "--dry-run", "--html", out), out)
-    assert "dense → dense_2: 2 variables, scopes" in page.shown
+    assert "dense → dense_2: 2 variables, roles and shapes" in page.shown
     assert "nothing written (dry run)" in page.shown
 
 
