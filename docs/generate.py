@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -21,12 +21,17 @@ it. `ckptkit COMMAND --help` says the same.
 
 # What 0 and 1 mean for a command whose 1 is not trouble; 2 and 130 are the same for all.
 _VERDICTS = {
-    "audit": ("the model loses no weights; warnings may be listed", "a finding is an error"),
+    "audit": (
+        "the model loses no weights; warnings may be listed",
+        "a finding is an error, or with `--strict` a warning",
+    ),
     "diff": ("identical, or within the tolerance", "something differs, has no partner, or is ambiguous"),
     "drift": ("every weight moves", "a weight stands still"),
-    "verify": ("both models compute the same", "they do not"),
+    "verify": ("both models compute the same", "they do not, or with `--strict` a weight is untested"),
     "remap": ("written, or shown by `--dry-run`", "written, and `--verify` found a difference"),
 }
+# What a value that is no word of a list is called, as typer's own help pages do.
+_WORDS = {float: "FLOAT", int: "INTEGER", str: "TEXT"}
 _TROUBLE = "2 trouble; 130 interrupted"
 _TAIL = """\
 ## Everywhere
@@ -66,7 +71,7 @@ def _section(command: Any, name: str, path: str, level: int) -> Iterator[str]:
     usage = [path, "[OPTIONS]", *(shown.strip("`") for shown, _ in parts), *end]
     yield f"```text\n{' '.join(usage)}\n```"
     yield from (" ".join(paragraph.split()) for paragraph in about.split("\n\n")[1:] if paragraph.strip())
-    shown = [_option(each) for each in command.params if each.param_type_name == "option" and not each.hidden]
+    shown = [_option(each, command) for each in command.params if each.param_type_name == "option" and not each.hidden]
     for title, rows in (("argument", parts), ("option", shown)):
         if rows:
             yield "\n".join([f"| {title} | |", "| --- | --- |", *(f"| {_cell(a)} | {_cell(b)} |" for a, b in rows)])
@@ -80,15 +85,13 @@ def _section(command: Any, name: str, path: str, level: int) -> Iterator[str]:
 
 def _argument(parameter: Any, command: Any) -> tuple[str, str]:
     name = parameter.metavar or parameter.name.upper()
-    # From the signature: some releases of the parser beneath typer forget the help of an argument.
-    hint = get_type_hints(inspect.unwrap(command.callback), include_extras=True)[parameter.name]
-    help_ = next(each.help for each in hint.__metadata__ if hasattr(each, "help"))
+    help_ = next(each.help for each in _hint(parameter, command).__metadata__ if hasattr(each, "help"))
     return (f"`{name}`" if parameter.required else f"`[{name}]`"), help_ or ""
 
 
-def _option(parameter: Any) -> tuple[str, str]:
+def _option(parameter: Any, command: Any) -> tuple[str, str]:
     *others, last = [*parameter.opts, *parameter.secondary_opts]
-    first, *rest = [last] if parameter.is_flag else _kind(parameter)
+    first, *rest = [last] if parameter.is_flag else _kind(parameter, command)
     shown = ", ".join(f"`{name}`" for name in (*others, last if parameter.is_flag else f"{last} {first}", *rest))
     notes = [parameter.help or ""]
     if parameter.required:
@@ -102,12 +105,19 @@ def _option(parameter: Any) -> tuple[str, str]:
     return shown, " ".join(notes)
 
 
-def _kind(parameter: Any) -> list[str]:
+def _hint(parameter: Any, command: Any) -> Any:
+    """What the signature says of a parameter: releases of typer differ in what they keep of it, and where."""
+    return get_type_hints(inspect.unwrap(command.callback), include_extras=True)[parameter.name]
+
+
+def _kind(parameter: Any, command: Any) -> list[str]:
     """What an option takes: one word, or each of the words that it may be."""
-    choices = getattr(parameter.type, "choices", None)
-    if choices and not parameter.metavar:
-        return list(map(str, choices))
-    return str(parameter.metavar or parameter.type.name.split()[0].upper()).split("|")
+    if parameter.metavar:
+        return str(parameter.metavar).split("|")
+    hint = _hint(parameter, command)
+    while get_args(hint) and get_origin(hint) is not Literal:
+        hint = get_args(hint)[0]  # of `X | None`, `list[X]` and what is annotated
+    return list(map(str, get_args(hint))) or [_WORDS[hint]]
 
 
 def _cell(text: str) -> str:
