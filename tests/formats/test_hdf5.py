@@ -542,7 +542,7 @@ def test_any_bytes_give_an_error_or_contents(tmp_path: Path, data: bytes, prefix
     read_all(path)
 
 
-# ------------------------------------------------------------------------------- a collection of malformed files, where there is one
+# ---------------------------------------------------------------- a collection of malformed files, where there is one
 
 
 def open_any(path: Path) -> tuple[Contents, TensorSource]:
