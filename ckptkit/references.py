@@ -52,6 +52,7 @@ def load_callable(reference: str) -> Callable[[], object]:
     place, colon, attribute = reference.rpartition(":")
     if not colon or not place or not attribute:
         raise UsageError("not a reference to a model", key=reference, expected=_FORMS)
+    load_triton()
     if place.endswith(".py") or os.sep in place:
         module = _import_file(Path(place), reference)
     else:
@@ -101,6 +102,33 @@ def describe(error: BaseException | None) -> str:
     telling = [line for line in lines if line and not line.startswith("Exception encountered when calling")]
     message = next(iter(telling or filter(None, lines)), "")
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def load_triton() -> None:
+    """Load Triton, which PyTorch's builds for GPUs bring, so that TensorFlow in the same process does not break it.
+
+    TensorFlow's wheels since 2.20 put their LLVM among the symbols of the whole process, and Triton's since 3.7 take it
+    for their own: PyTorch, which imports Triton when an optimizer is made or something is compiled, then ends in a
+    segmentation fault (github.com/tensorflow/tensorflow/issues/124205). Triton first is safe, and so is Triton that
+    prefers its own symbols. Nothing is done where one of the three is not installed.
+    """
+    if "triton" in sys.modules or not all(map(_installed, ("torch", "triton", "tensorflow"))):
+        return
+    own_first = getattr(os, "RTLD_DEEPBIND", 0) if "tensorflow" in sys.modules else 0
+    flags = sys.getdlopenflags() if own_first else 0
+    try:
+        if own_first:
+            sys.setdlopenflags(flags | own_first)
+        importlib.import_module("triton")
+    except (ImportError, OSError):  # PyTorch does without a Triton that cannot be loaded
+        return
+    finally:
+        if own_first:
+            sys.setdlopenflags(flags)
+
+
+def _installed(name: str) -> bool:
+    return name in sys.modules or importlib.util.find_spec(name) is not None
 
 
 def _import_file(path: Path, reference: str) -> ModuleType:

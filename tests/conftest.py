@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ckptkit.references import load_triton
 from tests.stores import run_remote, s3, s3_env, s3_folder, server  # noqa: F401 - fixtures
 
 # Before anything imports TensorFlow: `tf.keras` is then the legacy one, which tf.compat.v1's layers and cells need;
@@ -17,6 +18,7 @@ from tests.stores import run_remote, s3, s3_env, s3_folder, server  # noqa: F401
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+load_triton()  # before TensorFlow, which the processes of this suite share with PyTorch
 
 # The tests of one of these share nothing, and take long: each goes to whichever process is free.
 _APART = ("tests/test_docs.py",)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from ckptkit.errors import CkptkitError, ModelError, NotFoundError, UsageError
 from ckptkit.references import describe, load_callable, load_reference
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -89,3 +92,27 @@ def test_describe_looks_past_the_header_that_keras_puts_first() -> None:
     error = ValueError("Exception encountered when calling Model.call().\n\n\x1b[1mno such shape\x1b[0m\nArguments")
     assert describe(error) == "ValueError: no such shape"
     assert describe(KeyError()) == "KeyError"
+
+
+_TRITON = """
+import sys
+import tensorflow
+from ckptkit.references import load_triton
+flags = sys.getdlopenflags()
+load_triton()
+assert "triton" in sys.modules and sys.getdlopenflags() == flags
+import torch
+torch.optim.SGD([torch.nn.Parameter(torch.ones(1))])
+"""
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
+def test_triton_and_tensorflow_live_in_one_process(first: bool) -> None:
+    """PyTorch imports Triton with its first optimizer; after TensorFlow and on its own that is a segmentation fault."""
+    for name in ("torch", "triton", "tensorflow"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is not installed")
+    code = _TRITON.replace("import tensorflow\n", "") + "import tensorflow\n" if first else _TRITON
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from ckptkit.errors import ModelError, UsageError
-from ckptkit.references import describe
+from ckptkit.references import describe, load_triton
 from ckptkit.verification.inputs import InputSpec, make_inputs
 from ckptkit.verification.layouts import Turning, axes_between, channels_first, usual
 
@@ -78,6 +78,7 @@ class TorchRunner:
         """
         self.name, self.loaded_by, self.path, self.note = name, loaded_by, path, ""
         self.unused: dict[str, tuple[int, ...]] = {}
+        load_triton()
         self._module = module
         self._turned_back: dict[int, Turning] = {}
         self._layouts = layouts

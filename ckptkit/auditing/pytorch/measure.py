@@ -13,7 +13,7 @@ from ckptkit.auditing.pytorch.walk import Held, held_by
 from ckptkit.auditing.pytorch.watch import Site, Sites, Used, noting, tensors_in, watching
 from ckptkit.errors import ModelError
 from ckptkit.frameworks import framework_of
-from ckptkit.references import user_code
+from ckptkit.references import load_triton, user_code
 
 _SEED = 20_000
 _RATE = 0.1
@@ -87,6 +87,7 @@ def measure(
     Raises:
         ModelError: it cannot be made again or run.
     """
+    load_triton()
     model, optimizer = _with_optimizer(made)
     optimizer = optimizer if optimizer is not None else _own_optimizer(model)
     given = arguments(model)
