@@ -8,10 +8,13 @@ page share a folder in which `fixtures` lies, and a page's Python blocks share t
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -72,29 +75,64 @@ def ids(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+# What runs a page's Python blocks, so that a framework is imported once: a block comes as a line of JSON, what it
+# raised goes back as one.
+_INTERPRETER = """
+import contextlib as _contextlib, json as _json, sys as _sys, traceback as _traceback
+for _line in _sys.stdin:
+    _raised = ""
+    try:
+        with _contextlib.redirect_stdout(_sys.stderr):
+            exec(compile(_json.loads(_line), "<page>", "exec"))
+    except BaseException:
+        _raised = _traceback.format_exc()
+    print(_json.dumps(_raised), flush=True)
+"""
+
+
+@contextmanager
+def interpreter(folder: Path, env: dict[str, str]) -> Iterator[Callable[[str], str]]:
+    """What runs a block in a process of the page's own, made when the first comes, and gives what it raised."""
+    process: subprocess.Popen[str] | None = None
+
+    def run(block: str) -> str:
+        nonlocal process
+        if process is None:
+            process = subprocess.Popen(
+                [sys.executable, "-c", _INTERPRETER], cwd=folder, env=env, text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        print(json.dumps(block), file=process.stdin, flush=True)
+        answer = process.stdout.readline()
+        return str(json.loads(answer)) if answer else f"the process ended with {process.wait()}"
+
+    try:
+        yield run
+    finally:
+        if process is not None:
+            process.communicate()
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=ids)
 def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path, workplace: dict[str, str]) -> None:
-    program: list[str] = []
-    for language, text in blocks(page):
-        if language.startswith("python file="):
-            (tmp_path / language.partition("=")[2]).write_text(text)
-            continue
-        if language == "python":
-            program.append(text)
-            done = subprocess.run(
-                [sys.executable, "-c", "\n".join(program)], cwd=tmp_path, env=workplace, capture_output=True, text=True
-            )
-            assert done.returncode == 0, f"{text}\n{done.stderr[-2000:]}"
-            continue
-        for command, wanted in commands(text):
-            shell = ["bash", "-c", command]
-            done = subprocess.run(
-                shell, cwd=tmp_path, env=workplace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-            )
-            printed = done.stdout.splitlines()
-            assert agrees(printed, wanted), f"$ {command}\n--- printed\n{done.stdout}\n--- documented\n" + "\n".join(
-                wanted
-            )
+    with interpreter(tmp_path, workplace) as run:
+        for language, text in blocks(page):
+            if language.startswith("python file="):
+                (tmp_path / language.partition("=")[2]).write_text(text)
+            elif language == "python":
+                raised = run(text)
+                assert not raised, f"{text}\n{raised[-2000:]}"
+            else:
+                for command, wanted in commands(text):
+                    done = subprocess.run(
+                        ["bash", "-c", command], cwd=tmp_path, env=workplace, text=True,
+                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                    )  # fmt: skip
+                    assert agrees(done.stdout.splitlines(), wanted), (
+                        f"$ {command}\n--- printed\n{done.stdout}\n--- documented\n" + "\n".join(wanted)
+                    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
@@ -104,7 +142,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
-def test_the_check_can_fail() -> None:
+def test_the_check_can_fail(tmp_path: Path, workplace: dict[str, str]) -> None:
+    with interpreter(tmp_path, workplace) as run:
+        assert run("value = 1\nprint(value)") == ""
+        assert "ZeroDivisionError" in run("value / 0")
+        assert run("assert value == 1") == ""
+        assert "ended with 3" in run("import os; os._exit(3)")
     assert agrees(["a", "b", "c"], ["a", "…", "c"])
     assert not agrees(["a", "b"], ["a"])
     assert agrees(["a 12 b", "c 3"], ["a … b", "c …"])
