@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import os
 
     from ckptkit.compare import Comparison
-    from ckptkit.differences import Contents, Converted, Diff
+    from ckptkit.differences import Counterpart, Diff, FoundContents
 
 
 def diff(
@@ -91,14 +91,14 @@ def _diff(
     specs, unread = _without_opaque(specs)
     counter = Counter(progress, sum(variable.nbytes for spec in specs for variable in spec.variables))
     known: dict[tuple[str, str], Comparison] = {}
-    converted: dict[str, Converted] = {}
+    converted: dict[str, Counterpart] = {}
 
     def matched(each: Specs, by: By) -> Match:
         found, made = match_stored(a, _read(each), by)
         converted.update(made)
         return found
 
-    def search(rest: Specs) -> Contents:
+    def search(rest: Specs) -> FoundContents:
         names = [[variable.name for variable in spec.variables] for spec in rest]
         contents = search_contents(a, b, *names, engine=engine, progress=counter)
         known.update(contents.proven)
@@ -157,14 +157,14 @@ def _filtered(a: CheckpointSpec, b: CheckpointSpec, glob: str) -> Specs:
     return chosen[0], chosen[1]
 
 
-def _converted(a: Checkpoint, specs: Specs, match: Match) -> dict[str, Converted]:
+def _converted(a: Checkpoint, specs: Specs, match: Match) -> dict[str, Counterpart]:
     """A's values in b's layout, for the pairs whose conventions differ."""
-    from ckptkit.differences import Converted
+    from ckptkit.differences import Counterpart
     from ckptkit.execute import PlannedSource
     from ckptkit.planner import make_plan
     from ckptkit.plans import Read, reads
 
-    converted: dict[str, Converted] = {}
+    converted: dict[str, Counterpart] = {}
     for pair in match.pairs:
         if pair.forms is None:
             continue
@@ -180,5 +180,5 @@ def _converted(a: Checkpoint, specs: Specs, match: Match) -> dict[str, Converted
         for step in plan.steps if any(not isinstance(step.op, Read) for step in plan.steps) else ():
             note = "; ".join((*step.evidence[len(pair.evidence) :], *step.doubts)) or "layout converted"
             spec = TensorSpec(step.key, step.target.shape, step.target.dtype)
-            converted[step.target.name] = Converted(spec, source, reads(step.op), note)
+            converted[step.target.name] = Counterpart(spec, source, reads(step.op), note)
     return converted

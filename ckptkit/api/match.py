@@ -18,7 +18,7 @@ from ckptkit.matching.within import Within, restrict, within
 from ckptkit.model import Checkpoint
 
 if TYPE_CHECKING:
-    from ckptkit.differences import Contents
+    from ckptkit.differences import FoundContents
     from ckptkit.matching.result import Match
     from ckptkit.model import By
 
@@ -76,7 +76,7 @@ class Found:
     """
 
     match: Match
-    contents: Contents | None = None
+    contents: FoundContents | None = None
     expanded: tuple[Expanded, Expanded] | None = None
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ckptkit.canonical.assemble import assemble
 from ckptkit.canonical.assets import find_tables, read_assets
-from ckptkit.canonical.draft import Aside, Draft
+from ckptkit.canonical.draft import Aside, MapDraft
 from ckptkit.canonical.keras_legacy import draft_legacy
 from ckptkit.canonical.keras_tree import draft_keras_tree, is_keras, with_flags
 from ckptkit.canonical.keras_v3 import draft_v3
@@ -72,7 +72,7 @@ def _tell_the_same(one: Contents, other: Contents) -> bool:
         return False
 
 
-def _draft(contents: Contents) -> Draft:
+def _draft(contents: Contents) -> MapDraft:
     structure = contents.structure
     if isinstance(structure, LegacyKeras):
         return draft_legacy(contents, structure)

@@ -1,4 +1,4 @@
-"""Draft -> canonical map: fits the convention tables, names every tensor once, and puts all in order."""
+"""A draft -> canonical map: fits the convention tables, names every tensor once, and puts all in order."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from ckptkit.canonical.draft import Draft, LayerFacts, Member
-from ckptkit.canonical.fit import Fit, Fitter, role_of
+from ckptkit.canonical.draft import LayerFacts, MapDraft, Member
+from ckptkit.canonical.fit import Fitter, RowFit, role_of
 from ckptkit.canonical.naming import UniqueNames, without_attribute, without_auto_suffix, without_output
 from ckptkit.model import CheckpointSpec, Contents, Kind, Layer, StoredTensor, Tree, Variable, layout_in
 
@@ -48,7 +48,7 @@ class _Reading:
     dialect: str
 
 
-def assemble(contents: Contents, path: str, draft: Draft) -> CheckpointSpec:
+def assemble(contents: Contents, path: str, draft: MapDraft) -> CheckpointSpec:
     """Name and order what `draft` says of `contents`; tensors it leaves out are added at the end, unknown."""
     tensors = {tensor.key: tensor for tensor in contents.tensors}
     names = UniqueNames()
@@ -110,7 +110,7 @@ def _by_layer(members: Iterable[Member], tensors: dict[str, StoredTensor]) -> di
 class _Reader:
     """Says what the tables say of layer after layer, remembering the answers: large models repeat their layers."""
 
-    def __init__(self, draft: Draft, tensors: Mapping[str, StoredTensor]) -> None:
+    def __init__(self, draft: MapDraft, tensors: Mapping[str, StoredTensor]) -> None:
         self._draft = draft
         self._tensors = tensors
         self._fitter = Fitter(draft.dialects)
@@ -150,7 +150,7 @@ class _Reader:
         dialect = fit.row.dialect if fit else self._draft.dialects[0] if facts.placed else "plain"
         return _Reading(tuple(found), kind, dialect)
 
-    def _describe(self, member: Member, fit: Fit | None) -> tuple[str | None, Kind]:
+    def _describe(self, member: Member, fit: RowFit | None) -> tuple[str | None, Kind]:
         """Role and kind of a member."""
         tensor = self._tensors[member.key]
         native = fit.natives.get(member.word) if fit else None
@@ -165,7 +165,7 @@ class _Reader:
 
 
 def _add_asides(
-    draft: Draft, tensors: dict[str, StoredTensor], variables: dict[str, Variable], names: UniqueNames
+    draft: MapDraft, tensors: dict[str, StoredTensor], variables: dict[str, Variable], names: UniqueNames
 ) -> None:
     """Append what belongs to no layer, then every tensor that nothing has explained."""
     # Variables without a layer first: a slot is named after the variable it belongs to.

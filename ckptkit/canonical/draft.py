@@ -75,7 +75,7 @@ class LayerFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class MapDraft:
     """A canonical map before naming.
 
     Attributes:

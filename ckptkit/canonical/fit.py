@@ -31,7 +31,7 @@ _CELL = "cell"
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class RowFit:
     """A row that explains a layer.
 
     Attributes:
@@ -166,11 +166,11 @@ class Fitter:
 
     def __init__(self, dialects: tuple[str, ...]) -> None:
         self._index = _index(dialects)
-        self._seen: dict[object, Fit | None] = {}
+        self._seen: dict[object, RowFit | None] = {}
 
     def best(
         self, variables: Sequence[tuple[str, Shape]], kind: str | None, config: Mapping[str, Any] | None, scope: str
-    ) -> Fit | None:
+    ) -> RowFit | None:
         """The row that explains most of a layer.
 
         Args:
@@ -195,13 +195,13 @@ class Fitter:
 
     def _search(
         self, variables: Sequence[tuple[str, Shape]], kind: str | None, settings: Mapping[str, object], hint: str
-    ) -> Fit | None:
+    ) -> RowFit | None:
         shapes: dict[str, Shape] = {}
         words: dict[str, str] = {}
         for word, shape in variables:
             shapes.setdefault(public(word), shape)
             words.setdefault(public(word), word)
-        best: tuple[tuple[bool, int, bool, bool, int], Fit] | None = None
+        best: tuple[tuple[bool, int, bool, bool, int], RowFit] | None = None
         for suffix, shape in shapes.items():
             forms = self._index.forms
             for place, form in (*forms.get((suffix, len(shape)), ()), *forms.get((suffix, None), ())):
@@ -220,7 +220,7 @@ class Fitter:
                 score = (row.kind == kind, len(found), called, form.usual, -place)
                 if best is None or score > best[0]:
                     natives = {words[word]: native for word, native in found}
-                    best = score, Fit(row, natives, row.kind if len(natives) == len(shapes) else None)
+                    best = score, RowFit(row, natives, row.kind if len(natives) == len(shapes) else None)
                 elif score[:-1] == best[0][:-1] and _alike(row, best[1].row):
                     best = best[0], replace(best[1], kind=None)
                 elif score[:-1] == best[0][:-1] and row.dialect in _ONE_WORD:
@@ -228,7 +228,7 @@ class Fitter:
         return best[1] if best else None
 
 
-def _undecided(fit: Fit, other: Mapping[str, Native]) -> Fit:
+def _undecided(fit: RowFit, other: Mapping[str, Native]) -> RowFit:
     """`fit` without the roles and the kind that another row, which explains as much, does not agree with."""
     natives = {
         word: native if word not in other or native.roles == other[word].roles else replace(native, roles=())

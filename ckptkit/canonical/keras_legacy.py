@@ -14,7 +14,7 @@ from functools import cache, partial
 from ckptkit.canonical.architecture import Node, parse_architecture, preorder
 from ckptkit.canonical.crossing import Stored, ordered_layers
 from ckptkit.canonical.dealing import Dealt, Optimizer, deal
-from ckptkit.canonical.draft import Aside, Draft, LayerFacts, Member
+from ckptkit.canonical.draft import Aside, LayerFacts, MapDraft, Member
 from ckptkit.canonical.fit import kinds, role_of, suffixes
 from ckptkit.canonical.naming import without_auto_suffix, without_output
 from ckptkit.canonical.slots import find_bookkeeping, find_owner, is_counter, underscored
@@ -39,7 +39,7 @@ class _Weight:
     word: str
 
 
-def draft_legacy(contents: Contents, legacy: LegacyKeras) -> Draft:
+def draft_legacy(contents: Contents, legacy: LegacyKeras) -> MapDraft:
     """Layers in the stored order, weights under the names and in the layers that the file gives them."""
     dialects = _dialects(legacy)
     root = parse_architecture(legacy.config)
@@ -66,7 +66,7 @@ def draft_legacy(contents: Contents, legacy: LegacyKeras) -> Draft:
     kept, _ = find_bookkeeping(scalars)
     counters = {key: word for name, key in legacy.top_level if (word := without_output(name)) in kept}
     members += _top_level([weight for weight in legacy.top_level if weight[1] not in counters], dialects)
-    return Draft(
+    return MapDraft(
         members=tuple(members),
         asides=(
             *(Aside(key, name, "state") for key, name in counters.items()),

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ckptkit.canonical.architecture import Node, parse_architecture, preorder, serialised_names
-from ckptkit.canonical.draft import Aside, Draft
+from ckptkit.canonical.draft import Aside, MapDraft
 from ckptkit.canonical.keras_legacy import draft_legacy
 from ckptkit.canonical.naming import natural_key
 from ckptkit.canonical.rekeyed import draft_by_names
@@ -51,7 +51,7 @@ def is_keras(tree: Tree) -> bool:
     return bool(roots & {TRAINED, UNTRAINED}) and roots <= _ROOTS
 
 
-def draft_keras_tree(contents: Contents, tree: Tree) -> Draft:
+def draft_keras_tree(contents: Contents, tree: Tree) -> MapDraft:
     """Layers in the order of the architecture, or by their names where there is none."""
     tensors = {tensor.key: tensor for tensor in contents.tensors}
     found: dict[str, list[_Weight]] = {root: [] for root in _ROOTS}
@@ -83,7 +83,7 @@ def _is_seed(weight: _Weight, tensors: Mapping[str, StoredTensor]) -> bool:
     return weight.path[-1:] == (_SEEDS,) and tensor is not None and tensor.dtype.startswith(("int", "uint"))
 
 
-def _by_architecture(contents: Contents, tree: Tree, root: Node, weights: Sequence[_Weight]) -> Draft | None:
+def _by_architecture(contents: Contents, tree: Tree, root: Node, weights: Sequence[_Weight]) -> MapDraft | None:
     """As the legacy layout is read, which has the same names in groups; None where names and architecture do not meet."""
     names = {child.name: child for child in root.children}
     groups: dict[str, list[_Weight]] = {child.name: [] for child in root.children}

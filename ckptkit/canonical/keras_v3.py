@@ -7,10 +7,10 @@ from functools import partial
 
 from ckptkit.canonical.architecture import Node, parse_architecture, preorder
 from ckptkit.canonical.dealing import order_of_slots
-from ckptkit.canonical.draft import Aside, Draft, LayerFacts, Member
+from ckptkit.canonical.draft import Aside, LayerFacts, MapDraft, Member
 from ckptkit.canonical.fit import Aligned, Aligner
 from ckptkit.canonical.keras_v3_optimizer import draft_optimizer, optimizer_groups, optimizer_of
-from ckptkit.canonical.keras_v3_places import PART_ORDER, Place, Places, by_attributes
+from ckptkit.canonical.keras_v3_places import PART_ORDER, GroupPlace, Places, by_attributes
 from ckptkit.canonical.keras_v3_twice import held_twice
 from ckptkit.canonical.naming import natural_key, public
 from ckptkit.canonical.topology import read_topology
@@ -24,7 +24,7 @@ _STATE_ROOTS = frozenset({"metrics", "_metrics", "_compile_metrics", "_loss_trac
 _STATE_WORDS = frozenset({"compile_metrics", "loss_tracker"})
 
 
-def draft_v3(contents: Contents, layout: KerasV3) -> Draft:
+def draft_v3(contents: Contents, layout: KerasV3) -> MapDraft:
     """Layers of a `.weights.h5`, sharded weights or `.keras`, in the order of the architecture or of writing."""
     tensors = {tensor.key: tensor for tensor in contents.tensors}
     dialects = ("keras2", "keras3") if (layout.keras_version or "").startswith("2.") else ("keras3", "keras2")
@@ -72,7 +72,7 @@ def draft_v3(contents: Contents, layout: KerasV3) -> Draft:
         (node, tensors[member.key]) for node, member in members if (member.role or member.word) not in NEVER_TRAINED
     ]
     in_order = source != "attributes" and all(item.ordered for item in facts.values())
-    return Draft(
+    return MapDraft(
         members=tuple(member for _, member in members),
         asides=(
             *asides,
@@ -144,7 +144,7 @@ def _layer_names(owners: Sequence[VarsGroup], places: Places) -> dict[str, str]:
     return names
 
 
-def _read(found: Sequence[StoredTensor], place: Place, aligner: Aligner) -> Aligned:
+def _read(found: Sequence[StoredTensor], place: GroupPlace, aligner: Aligner) -> Aligned:
     """What the class and the shapes tell of a layer's tensors; a word that the shapes contradict is no class."""
     shapes = [tensor.shape for tensor in found]
     config = place.node.config if place.node is not None and place.is_node else {}
@@ -156,7 +156,7 @@ def _read(found: Sequence[StoredTensor], place: Place, aligner: Aligner) -> Alig
     return read if read.fits else Aligned(place.kind, read.natives, fits=False)
 
 
-def _facts(layer: str, group: VarsGroup, place: Place, places: Places, read: Aligned) -> LayerFacts:
+def _facts(layer: str, group: VarsGroup, place: GroupPlace, places: Places, read: Aligned) -> LayerFacts:
     config = place.node.config if place.node is not None and place.is_node else None
     return LayerFacts(
         read.kind,

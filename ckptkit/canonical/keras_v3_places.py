@@ -31,7 +31,7 @@ _DEEPEST = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class GroupPlace:
     """Where a group lies.
 
     Attributes:
@@ -63,11 +63,11 @@ class Places:
         self._snake = kinds_by_snake(dialects)
         self._groups: dict[int, dict[str, Node]] = {}
         self._lists = Lists(groups, self._names, frozenset(self._snake))
-        self._known: dict[str, Place] = {"": Place((), (), root, root is not None, None, False, True)}
+        self._known: dict[str, GroupPlace] = {"": GroupPlace((), (), root, root is not None, None, False, True)}
 
-    def __getitem__(self, path: str) -> Place:
+    def __getitem__(self, path: str) -> GroupPlace:
         if path.count("/") > _DEEPEST:
-            return Place((path,), (path,), None, False, None, False, False)
+            return GroupPlace((path,), (path,), None, False, None, False, False)
         missing = []
         at = path
         while at not in self._known:
@@ -82,7 +82,7 @@ class Places:
         """What else the file calls the layer of the group at `path`."""
         return "/".join(self[path].stored), path
 
-    def _below(self, above: Place, parent: str, path: str, component: str) -> Place:
+    def _below(self, above: GroupPlace, parent: str, path: str, component: str) -> GroupPlace:
         if component in CONTAINERS:
             return above
         name = self._names.get(path)
@@ -96,24 +96,26 @@ class Places:
             kind, sure = self._kind(name, component, listed)
             kind, sure = (above.kind, above.sure) if above.kind else (kind, sure)
             stored = (*above.stored, name) if name else above.stored
-            return Place(above.path, stored, above.node, above.is_node, kind, sure, above.ordered)
+            return GroupPlace(above.path, stored, above.node, above.is_node, kind, sure, above.ordered)
         if attribute in PROJECTIONS:
             last = name or PROJECTIONS[attribute]
-            return Place((*above.path, last), (*above.stored, last), above.node, False, "EinsumDense", True, ordered)
+            return GroupPlace(
+                (*above.path, last), (*above.stored, last), above.node, False, "EinsumDense", True, ordered
+            )
         kind, sure = self._kind(name, component, listed)
         # What a Bidirectional holds is made and named by Keras, not by the user.
         word = (name or component) if listed or attribute in PART_ORDER else attribute
-        return Place((*above.path, word), (*above.stored, name or word), above.node, False, kind, sure, ordered)
+        return GroupPlace((*above.path, word), (*above.stored, name or word), above.node, False, kind, sure, ordered)
 
-    def _node(self, above: Place, parent: str, component: str, node: Node, name: str | None) -> Place:
+    def _node(self, above: GroupPlace, parent: str, component: str, node: Node, name: str | None) -> GroupPlace:
         stored = (*above.stored, name or node.name)
         kind = modern(node.class_name, self._words)
         if component in TRANSPARENT and parent not in self._full:
             # A cell's class says less than that of its layer (`LSTMCell`), a wrapper's less than what it wraps.
             if component == "cell" and above.kind in self._words:
                 kind = above.kind
-            return Place(above.path, stored, node, True, kind, True, above.ordered)
-        return Place((*above.path, node.name), stored, node, True, kind, True, True)
+            return GroupPlace(above.path, stored, node, True, kind, True, above.ordered)
+        return GroupPlace((*above.path, node.name), stored, node, True, kind, True, True)
 
     def _kind(self, name: str | None, component: str, listed: bool) -> tuple[str | None, bool]:
         """Class of a layer by its words: an automatic name or a number among a model's layers is that of its class."""
@@ -121,7 +123,7 @@ class Places:
             return kind_of_word(component, self._snake), True
         return kind_of_word(name or "", self._snake) or kind_of_word(component, self._snake), False
 
-    def _child(self, above: Place, component: str) -> Node | None:
+    def _child(self, above: GroupPlace, component: str) -> Node | None:
         """The layer of the architecture that `component` below `above` is."""
         node = above.node
         if node is None or not above.is_node:

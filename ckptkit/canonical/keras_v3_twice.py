@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ckptkit.canonical.keras_v3_places import Place, Places
+from ckptkit.canonical.keras_v3_places import GroupPlace, Places
 from ckptkit.canonical.naming import without_auto_suffix
 from ckptkit.conventions.reading import snake_case
 from ckptkit.model import StoredTensor, VarsGroup
@@ -53,7 +53,7 @@ def held_twice(groups: Sequence[VarsGroup], places: Places, tensors: Mapping[str
             yield Twice(group.path, copy.key, of.key, own.key)
 
 
-def _is_called_so(group: VarsGroup, place: Place) -> bool:
+def _is_called_so(group: VarsGroup, place: GroupPlace) -> bool:
     if place.node is not None and place.is_node:
         return place.node.class_name == _CLASS
     words = (group.name or "", group.path.rpartition("/")[2])

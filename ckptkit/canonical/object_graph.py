@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ckptkit.canonical.architecture import Node, parse_architecture, preorder
-from ckptkit.canonical.draft import Aside, Draft, LayerFacts, Member
+from ckptkit.canonical.draft import Aside, LayerFacts, MapDraft, Member
 from ckptkit.canonical.fit import begins_row, kinds
 from ckptkit.canonical.graph_kept import find_kept, may_be_metric
 from ckptkit.canonical.graph_slots import GraphSlots, find_slots
@@ -52,7 +52,7 @@ class _Found:
     path: Scope
 
 
-def draft_graph(contents: Contents, graph: ObjectGraph) -> Draft:
+def draft_graph(contents: Contents, graph: ObjectGraph) -> MapDraft:
     """Layers by object, in the order in which the graph lists them."""
     walked = walk(graph.nodes)
     variables, rest = _variables(contents, walked)
@@ -80,7 +80,7 @@ def draft_graph(contents: Contents, graph: ObjectGraph) -> Draft:
     facts: dict[str, LayerFacts] = {}
     root = parse_architecture(walked.nodes[0].metadata)
     members = _in_order(_members(weights, walked, dialects, facts, root), weights, slots)
-    return Draft(
+    return MapDraft(
         members=tuple(members if dialects[0].startswith("sonnet") else _owners_first(members)),
         asides=tuple(asides),
         order_source="object-graph",

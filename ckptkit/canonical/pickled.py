@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ckptkit.canonical.draft import Aside, Draft, LayerFacts, Member
+from ckptkit.canonical.draft import Aside, LayerFacts, MapDraft, Member
 from ckptkit.canonical.scopes import ARRAYS, BY_HAND, as_stored
 from ckptkit.canonical.torch_names import DIALECT, is_buffer, is_torch, split_torch
 from ckptkit.canonical.words import split_paths
@@ -39,7 +39,7 @@ _STATE, _GROUPS, _PARAMS, _NAMES = "state", "param_groups", "params", "param_nam
 Path = tuple[str, ...]
 
 
-def draft_pickled(contents: Contents, structure: PickledState) -> Draft:
+def draft_pickled(contents: Contents, structure: PickledState) -> MapDraft:
     """Layers of every state dict in the file, slots of every optimizer, and the rest as state."""
     places = structure.places
     optimizers = _optimizers(contents.tensors, structure)
@@ -73,7 +73,9 @@ def draft_pickled(contents: Contents, structure: PickledState) -> Draft:
     notes = (*notes, *_notes(structure))
     if lost:
         notes = (*notes, f"nothing tells to which weights {lost} slots of an optimizer belong: its groups number them")
-    return Draft(tuple(members), tuple(asides), source, dialects, facts, keep_order=source not in _UNKNOWN, notes=notes)
+    return MapDraft(
+        tuple(members), tuple(asides), source, dialects, facts, keep_order=source not in _UNKNOWN, notes=notes
+    )
 
 
 def _notes(structure: PickledState) -> Iterator[str]:

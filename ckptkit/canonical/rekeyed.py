@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ckptkit.canonical.draft import Draft
+from ckptkit.canonical.draft import MapDraft
 from ckptkit.canonical.scopes import draft_scopes
 from ckptkit.model import Contents
 
 
-def draft_by_names(contents: Contents, names: Mapping[str, str], family: str | None = None) -> Draft:
+def draft_by_names(contents: Contents, names: Mapping[str, str], family: str | None = None) -> MapDraft:
     """What `draft_scopes` makes of some tensors of a file, were they called otherwise.
 
     Args:

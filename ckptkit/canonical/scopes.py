@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from ckptkit.canonical.draft import Aside, Draft, LayerFacts, Member
+from ckptkit.canonical.draft import Aside, LayerFacts, MapDraft, Member
 from ckptkit.canonical.fit import Aligner, role_of, suffixes
 from ckptkit.canonical.flat_trees import FLAX, HAIKU, family_of, join_collections
 from ckptkit.canonical.graph_flow import read_flow
@@ -51,7 +51,7 @@ _TABLE_WORDS = ("embeddings", "embedding")  # the tables' own; the second one is
 _EMBEDDING = re.compile(r"(?:.*_)?embeddings?(?:_(?:table|matrix|weights?|map))?", re.IGNORECASE)
 
 
-def draft_scopes(contents: Contents, family: str | None = None) -> Draft:
+def draft_scopes(contents: Contents, family: str | None = None) -> MapDraft:
     """Layers by scope, in the order of creation where a graph tells it, else by the numbers in the names.
 
     Args:
@@ -75,7 +75,7 @@ def draft_scopes(contents: Contents, family: str | None = None) -> Draft:
     owners = {names[member.key]: member.layer for member in members}
     read_nodes = contents.meta_graph.read_nodes if contents.meta_graph else None
     # Variables of a layer may be created apart from each other; the layer stands where its first one does.
-    return Draft(
+    return MapDraft(
         members=tuple(members),
         asides=tuple(asides),
         order_source=source,

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ckptkit.canonical.draft import Aside, Draft
+from ckptkit.canonical.draft import Aside, MapDraft
 from ckptkit.canonical.flat_trees import CONSTRUCTED, family_of
 from ckptkit.canonical.rekeyed import draft_by_names
 from ckptkit.model import Contents, StoredTensor, Tree
@@ -38,7 +38,7 @@ class _Leaf:
         return self.tensor.key
 
 
-def draft_tree(contents: Contents, tree: Tree) -> Draft:
+def draft_tree(contents: Contents, tree: Tree) -> MapDraft:
     """Layers by scope; slots of the weights that they repeat; counters."""
     tensors = {tensor.key: tensor for tensor in contents.tensors}
     leaves = _unboxed(

@@ -3,10 +3,10 @@
 from ckptkit.compare.description import Examination, examine
 from ckptkit.compare.fingerprint import fingerprint
 from ckptkit.compare.ranges import (
-    Compared,
-    Examined,
     Printed,
     Range,
+    RangeComparison,
+    RangeExamination,
     compare_range,
     cut,
     examine_range,
@@ -34,12 +34,12 @@ from ckptkit.compare.workspace import Workspace
 __all__ = [
     "BLOCK_COUNTS",
     "SMALL_ELEMENTS",
-    "Compared",
     "Comparison",
     "Examination",
-    "Examined",
     "Printed",
     "Range",
+    "RangeComparison",
+    "RangeExamination",
     "Statistics",
     "Status",
     "Tensor",

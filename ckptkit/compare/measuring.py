@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ckptkit import dtypes
 from ckptkit.compare.description import Examination, examine
-from ckptkit.compare.ranges import Examined, Range, cut, examine_range, join_examined
+from ckptkit.compare.ranges import Range, RangeExamination, cut, examine_range, join_examined
 from ckptkit.compare.streaming import Tensor
 from ckptkit.compare.workspace import Workspace
 from ckptkit.engines import THREADS, Counter, Engine, Progress, Told, Work, silent
@@ -31,7 +31,7 @@ class ToMeasure:
 
 
 @dataclass(frozen=True)
-class MeasureWork(Work[ToMeasure, Examination | Examined | CkptkitError, Examination | CkptkitError]):
+class MeasureWork(Work[ToMeasure, Examination | RangeExamination | CkptkitError, Examination | CkptkitError]):
     """Statistics and hashes of variables; an error in the place of one that cannot be read.
 
     Attributes:
@@ -54,7 +54,7 @@ class MeasureWork(Work[ToMeasure, Examination | Examined | CkptkitError, Examina
             return (task,)
         return [replace(task, part=part) for part in cut([self._tensor(task)], grain)] or (task,)
 
-    def part(self, task: ToMeasure, bench: Workspace, told: Told) -> Examination | Examined | CkptkitError:
+    def part(self, task: ToMeasure, bench: Workspace, told: Told) -> Examination | RangeExamination | CkptkitError:
         """See `Work.part`."""
         tensor = self._tensor(task)
         try:
@@ -65,12 +65,12 @@ class MeasureWork(Work[ToMeasure, Examination | Examined | CkptkitError, Examina
             return error
 
     def merge(
-        self, task: ToMeasure, parts: Sequence[Examination | Examined | CkptkitError]
+        self, task: ToMeasure, parts: Sequence[Examination | RangeExamination | CkptkitError]
     ) -> Examination | CkptkitError:
         """See `Work.merge`."""
         ranges = []
         for part in parts:
-            if not isinstance(part, Examined):
+            if not isinstance(part, RangeExamination):
                 return part
             ranges.append(part)
         try:

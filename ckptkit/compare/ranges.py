@@ -44,7 +44,7 @@ def cut_elements(count: int, width: int, grain: int) -> list[Range]:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class RangeComparison:
     """What came of comparing a range of two tensors."""
 
     statistics: Statistics
@@ -58,7 +58,7 @@ def compare_range(
     tolerance: Tolerance,
     work: Workspace,
     progress: Callable[[int], None] | None = None,
-) -> Compared:
+) -> RangeComparison:
     """As `compare_tensors`, for a range that `cut` gave for both tensors."""
     sums: tuple[list[Sum], list[Sum]] = ([], [])
     streams = [
@@ -68,10 +68,10 @@ def compare_range(
     found = stream_statistics(
         streams[0], a.spec, streams[1], b.spec, tolerance, work, progress, part.start, part.stop - part.start
     )
-    return Compared(found, sums)
+    return RangeComparison(found, sums)
 
 
-def join_compared(a: Tensor, b: Tensor, parts: Sequence[Compared]) -> Comparison:
+def join_compared(a: Tensor, b: Tensor, parts: Sequence[RangeComparison]) -> Comparison:
     """The comparison of the whole tensors.
 
     Args:
@@ -88,7 +88,7 @@ def join_compared(a: Tensor, b: Tensor, parts: Sequence[Compared]) -> Comparison
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class RangeExamination:
     """What came of measuring a range of a tensor."""
 
     tally: Tally
@@ -97,16 +97,16 @@ class Examined:
 
 def examine_range(
     tensor: Tensor, part: Range, work: Workspace, progress: Callable[[int], None] | None = None
-) -> Examined:
+) -> RangeExamination:
     """The values of a range that `cut` gave, measured."""
     sums: list[Sum] = []
     tally = Tally()
     buffer = work.raw_a[: READ_ELEMENTS * dtypes.itemsize(tensor.spec.dtype)]
     tally_pieces(tally, _pieces(tensor, part, buffer, sums), tensor.spec.dtype, work, progress)
-    return Examined(tally, sums)
+    return RangeExamination(tally, sums)
 
 
-def join_examined(tensor: Tensor, parts: Sequence[Examined]) -> Examination:
+def join_examined(tensor: Tensor, parts: Sequence[RangeExamination]) -> Examination:
     """The statistics of the whole tensor; see `join_compared`."""
     _verify(tensor, [part.sums for part in parts])
     whole = Tally()

@@ -41,7 +41,7 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StoredSlice:
     """A variable that is a slice of a stored one.
 
     Attributes:
@@ -69,7 +69,7 @@ class Expanded:
     """
 
     spec: CheckpointSpec
-    parts: Mapping[str, Part] = field(default_factory=dict)
+    parts: Mapping[str, StoredSlice] = field(default_factory=dict)
 
 
 def expand_fused(spec: CheckpointSpec, other: CheckpointSpec, assume: Mapping[str, str] | None = None) -> Expanded:
@@ -145,7 +145,7 @@ def _candidates(spec: CheckpointSpec, sizes: Iterable[Size]) -> Mapping[Size, li
 
 def _expand(spec: CheckpointSpec, chosen: Mapping[str, Size], assume: Mapping[str, str] | None) -> Expanded:
     variables = {variable.name: variable for variable in spec.variables}
-    parts: dict[str, Part] = {}
+    parts: dict[str, StoredSlice] = {}
     layers: list[Layer] = []
     ours: list[Variable] = []
     gone: set[str] = set()
@@ -193,7 +193,7 @@ def with_parts(
 
 def _pieces(
     layer: Layer, weights: Sequence[Variable], outputs: int
-) -> Iterator[tuple[Layer, list[tuple[Variable, Part]]]]:
+) -> Iterator[tuple[Layer, list[tuple[Variable, StoredSlice]]]]:
     """The three layers of a fused one, each with its variables and what they are slices of."""
     form = next(form for form in layer.forms if form.kind == "Dense")
     layouts = {native.suffix: native.layout for native in by_id(form.row).natives}
@@ -203,7 +203,7 @@ def _pieces(
         made = []
         for weight in weights:
             axis = _axis_of_outputs(layouts[suffixes[weight.name]], weight.shape, 3 * outputs)
-            part = Part(weight.name, axis, place * outputs, (place + 1) * outputs)
+            part = StoredSlice(weight.name, axis, place * outputs, (place + 1) * outputs)
             shape = (*weight.shape[:axis], outputs, *weight.shape[axis + 1 :])
             word = weight.name.removeprefix(f"{layer.name}/")
             variable = replace(

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ckptkit.conventions.fused import Expanded, Part, with_parts
+from ckptkit.conventions.fused import Expanded, StoredSlice, with_parts
 from ckptkit.conventions.tables import by_id
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _expand(spec: CheckpointSpec, chosen: set[str], assume: Mapping[str, str] | 
     variables = {variable.name: variable for variable in spec.variables}
     layers: list[Layer] = []
     made: list[Variable] = []
-    parts: dict[str, Part] = {}
+    parts: dict[str, StoredSlice] = {}
     for layer in spec.layers:
         if layer.name not in chosen:
             layers.append(_fed(layer, chosen))
@@ -116,7 +116,8 @@ def _expand(spec: CheckpointSpec, chosen: set[str], assume: Mapping[str, str] | 
                    for name, word in zip(own, called, strict=True)]  # fmt: skip
             made += new
             parts |= {
-                each.name: Part(name, 0, 0, each.shape[0], whole=True) for each, name in zip(new, own, strict=True)
+                each.name: StoredSlice(name, 0, 0, each.shape[0], whole=True)
+                for each, name in zip(new, own, strict=True)
             }
             half = replace(layer, name=end, kind=kind, variables=tuple(each.name for each in new), dialect="keras3")
             half = replace(half, config=None, forms=())

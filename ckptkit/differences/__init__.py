@@ -2,18 +2,18 @@
 
 from ckptkit.differences.arranged import Arranged
 from ckptkit.differences.checkpoints import diff_checkpoints
-from ckptkit.differences.contents import Contents, search_contents
+from ckptkit.differences.contents import FoundContents, search_contents
 from ckptkit.differences.orders import Rearranged, find_rearrangement
-from ckptkit.differences.pairs import Converted
+from ckptkit.differences.pairs import Counterpart
 from ckptkit.differences.reading import check_readable, sketch
 from ckptkit.differences.result import AmbiguousGroup, Diff, LayerChange, PairDiff, Swap, Totals, Verdict
 
 __all__ = [
     "AmbiguousGroup",
     "Arranged",
-    "Contents",
-    "Converted",
+    "Counterpart",
     "Diff",
+    "FoundContents",
     "LayerChange",
     "PairDiff",
     "Rearranged",

@@ -17,7 +17,7 @@ from ckptkit.engines import THREADS, Engine, Told, unwatched
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ckptkit.differences.pairs import Converted
+    from ckptkit.differences.pairs import Counterpart
     from ckptkit.matching.result import Ambiguous, Match
     from ckptkit.model import Checkpoint
 
@@ -30,7 +30,7 @@ def diff_checkpoints(
     match: Match,
     *,
     tolerance: Tolerance,
-    converted: Mapping[str, Converted] | None = None,
+    converted: Mapping[str, Counterpart] | None = None,
     known: Mapping[tuple[str, str], Comparison] | None = None,
     slots: bool = False,
     assets: Iterable[str] | None = None,

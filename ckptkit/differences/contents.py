@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class FoundContents:
     """What is known of the contents of the variables of two checkpoints.
 
     Attributes:
@@ -40,7 +40,7 @@ def search_contents(
     *,
     engine: Engine = THREADS,
     progress: Told = unwatched,
-) -> Contents:
+) -> FoundContents:
     """Everything that matching by value needs to know of the named variables.
 
     Two variables whose first, middle and last bytes agree, and with which no other agrees, are compared whole at once;
@@ -65,7 +65,7 @@ def search_contents(
     tasks += [One(1, variable) for variable in variables_b if variable.name not in settled_b]
     prints = engine.run(tasks, FingerprintWork(a, b), cost=lambda task: task.nbytes, progress=progress)
     named = [(task.variable.name, found) for task, found in zip(tasks, prints, strict=True)]
-    return Contents(dict(named[:rest_a]), dict(named[rest_a:]), proven)
+    return FoundContents(dict(named[:rest_a]), dict(named[rest_a:]), proven)
 
 
 def _compare_lookalikes(

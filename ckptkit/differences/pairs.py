@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from ckptkit.compare import (
-    Compared,
     Comparison,
     Range,
+    RangeComparison,
     Tensor,
     Tolerance,
     Workspace,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Converted:
+class Counterpart:
     """What a target variable is to be compared with where the layouts of the two sides differ.
 
     Attributes:
@@ -55,7 +55,7 @@ class Task:
     source: tuple[Variable, ...]
     target: tuple[Variable, ...]
     evidence: tuple[str, ...]
-    converted: Converted | None = None
+    converted: Counterpart | None = None
     note: str | None = None
     part: Range | None = None
 
@@ -65,7 +65,7 @@ class Task:
         return cost_of(self.part, *self.source, *self.target)
 
 
-def plan_tasks(a: Checkpoint, b: Checkpoint, match: Match, converted: Mapping[str, Converted]) -> list[Task]:
+def plan_tasks(a: Checkpoint, b: Checkpoint, match: Match, converted: Mapping[str, Counterpart]) -> list[Task]:
     """What is to be compared, pair by pair, in the order of the match.
 
     Raises:
@@ -74,7 +74,7 @@ def plan_tasks(a: Checkpoint, b: Checkpoint, match: Match, converted: Mapping[st
     return [task for pair in match.pairs for task in _tasks_of(a, b, pair, converted)]
 
 
-def _tasks_of(a: Checkpoint, b: Checkpoint, pair: Pair, converted: Mapping[str, Converted]) -> Iterator[Task]:
+def _tasks_of(a: Checkpoint, b: Checkpoint, pair: Pair, converted: Mapping[str, Counterpart]) -> Iterator[Task]:
     sources, targets = readable(a, pair.source), readable(b, pair.target)
     if len(sources) == len(targets) == 1 and not pair.copies and targets[0].name not in converted:
         yield Task((sources[0],), (targets[0],), pair.evidence)
@@ -112,7 +112,7 @@ def _as_they_lie(
 
 
 @dataclass(frozen=True)
-class PairWork(Work[Task, PairDiff | Compared, PairDiff]):
+class PairWork(Work[Task, PairDiff | RangeComparison, PairDiff]):
     """Comparing what a match pairs.
 
     Attributes:
@@ -140,7 +140,7 @@ class PairWork(Work[Task, PairDiff | Compared, PairDiff]):
             return (task,)
         return [replace(task, part=part) for part in cut(sides, grain)] or (task,)
 
-    def part(self, task: Task, bench: Workspace, told: Told) -> PairDiff | Compared:
+    def part(self, task: Task, bench: Workspace, told: Told) -> PairDiff | RangeComparison:
         """See `Work.part`."""
         sides = sides_of(self.a, self.b, task)
         if sides is not None and task.part is not None:
@@ -154,7 +154,7 @@ class PairWork(Work[Task, PairDiff | Compared, PairDiff]):
             found = explained or found
         return _outcome(task, found, note)
 
-    def many(self, tasks: Sequence[Task], bench: Workspace, told: Told) -> list[PairDiff | Compared]:
+    def many(self, tasks: Sequence[Task], bench: Workspace, told: Told) -> list[PairDiff | RangeComparison]:
         """See `Work.many`."""
         alone = [task.part is not None or self.by_value for task in tasks]
         sides = [None if apart else sides_of(self.a, self.b, task) for task, apart in zip(tasks, alone, strict=True)]
@@ -164,13 +164,13 @@ class PairWork(Work[Task, PairDiff | Compared, PairDiff]):
             for task, each in zip(tasks, sides, strict=True)
         ]
 
-    def merge(self, task: Task, parts: Sequence[PairDiff | Compared]) -> PairDiff:
+    def merge(self, task: Task, parts: Sequence[PairDiff | RangeComparison]) -> PairDiff:
         """See `Work.merge`."""
         whole = parts[0]
         if isinstance(whole, PairDiff):
             return whole
         one, other = cast("tuple[Tensor, Tensor]", sides_of(self.a, self.b, task))  # nothing else is cut
-        ranges = [part for part in parts if isinstance(part, Compared)]
+        ranges = [part for part in parts if isinstance(part, RangeComparison)]
         return _outcome(task, join_compared(one, other, ranges), task.note)
 
 

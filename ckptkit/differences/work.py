@@ -8,10 +8,10 @@ from typing import Literal
 
 from ckptkit import dtypes
 from ckptkit.compare import (
-    Compared,
     Comparison,
     Printed,
     Range,
+    RangeComparison,
     Tensor,
     Tolerance,
     Workspace,
@@ -74,7 +74,7 @@ class One:
 
 
 @dataclass(frozen=True)
-class EqualityWork(Work[Both, Comparison | Compared, Comparison]):
+class EqualityWork(Work[Both, Comparison | RangeComparison, Comparison]):
     """Comparing variables bit for bit."""
 
     a: Checkpoint
@@ -88,16 +88,16 @@ class EqualityWork(Work[Both, Comparison | Compared, Comparison]):
         """See `Work.cut`."""
         return [replace(task, part=part) for part in cut(self._tensors(task), grain)] or [task]
 
-    def part(self, task: Both, bench: Workspace, told: Told) -> Comparison | Compared:
+    def part(self, task: Both, bench: Workspace, told: Told) -> Comparison | RangeComparison:
         """See `Work.part`."""
         a, b = self._tensors(task)
         if task.part is None:
             return compare_tensors(*a, *b, Tolerance(), bench, told)
         return compare_range(a, b, task.part, Tolerance(), bench, told)
 
-    def merge(self, task: Both, parts: Sequence[Comparison | Compared]) -> Comparison:
+    def merge(self, task: Both, parts: Sequence[Comparison | RangeComparison]) -> Comparison:
         """See `Work.merge`."""
-        ranges = [part for part in parts if isinstance(part, Compared)]
+        ranges = [part for part in parts if isinstance(part, RangeComparison)]
         whole = [part for part in parts if isinstance(part, Comparison)]
         return whole[0] if whole else join_compared(*self._tensors(task), ranges)
 

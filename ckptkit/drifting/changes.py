@@ -11,7 +11,7 @@ from ckptkit.engines import Told, Work
 from ckptkit.model import Checkpoint, Variable
 
 if TYPE_CHECKING:
-    from ckptkit.compare import Compared, Examination, Examined, Range, Statistics, Tensor, Workspace
+    from ckptkit.compare import Examination, Range, RangeComparison, RangeExamination, Statistics, Tensor, Workspace
 
 
 # Bits behind the point: a cast to these moves a number by half a unit in the last of them.
@@ -54,8 +54,8 @@ class Change:
 class ChangedRange:
     """What came of a range: the comparison, and what the values are where no bit differs."""
 
-    compared: Compared
-    examined: Examined | None
+    compared: RangeComparison
+    examined: RangeExamination | None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from ckptkit.matching.atoms import settled_units, without_guesses
 from ckptkit.matching.auto import match_atoms, match_auto
 from ckptkit.matching.blocks import join_units
 from ckptkit.matching.candidates import Fate, Nearest
-from ckptkit.matching.draft import Draft
+from ckptkit.matching.draft import MatchDraft
 from ckptkit.matching.fan_out import fan_out as add_repetitions
 from ckptkit.matching.name import match_names_strictly
 from ckptkit.matching.nameless import pair_in_order, pair_nameless
@@ -25,7 +25,7 @@ from ckptkit.model import By, CheckpointSpec, Variable
 
 Scopes = tuple[Sequence[str], Sequence[str]]
 
-_METHODS: Mapping[By, Callable[[Draft], None]] = {"auto": match_auto, "order": match_order, "scope": match_scope}
+_METHODS: Mapping[By, Callable[[MatchDraft], None]] = {"auto": match_auto, "order": match_order, "scope": match_scope}
 
 
 def match_specs(a: CheckpointSpec, b: CheckpointSpec, asked: Pairing, scopes: Scopes) -> Match:
@@ -33,7 +33,7 @@ def match_specs(a: CheckpointSpec, b: CheckpointSpec, asked: Pairing, scopes: Sc
     by = asked.by
     side_a, side_b = read_side(a, asked.rename, scopes[0]), read_side(b, (), scopes[1])
     said = settle_said(side_a, side_b, asked.pairs)
-    draft = Draft(said.a, said.b)
+    draft = MatchDraft(said.a, said.b)
     for i, j, fit, evidence in said.links:
         draft.settle(i, j, fit, evidence)
     in_place = pair_nameless(side_a, side_b) if by in ("auto", "order") and not (said.links or said.pairs) else []
@@ -76,14 +76,14 @@ def match_specs(a: CheckpointSpec, b: CheckpointSpec, asked: Pairing, scopes: Sc
     )
 
 
-def _free(draft: Draft) -> tuple[Side, Side]:
+def _free(draft: MatchDraft) -> tuple[Side, Side]:
     """Both sides without what is settled."""
     a = tuple([unit for i, unit in enumerate(draft.a.units) if i not in draft.links])
     b = tuple([unit for j, unit in enumerate(draft.b.units) if j not in draft.taken])
     return replace(draft.a, units=a), replace(draft.b, units=b)
 
 
-def _pairs(draft: Draft) -> list[Pair]:
+def _pairs(draft: MatchDraft) -> list[Pair]:
     """The pairs of variables, in the order of the target."""
     pairs: list[Pair] = []
     for j, unit in enumerate(draft.b.units):
@@ -99,7 +99,7 @@ def _pairs(draft: Draft) -> list[Pair]:
     return pairs
 
 
-def _with_copies(draft: Draft, target: int, joined: list[Pair]) -> list[Pair]:
+def _with_copies(draft: MatchDraft, target: int, joined: list[Pair]) -> list[Pair]:
     """The pairs of a target with the further sources that must hold the same."""
     for source, fit in draft.copies.get(target, ()):
         further = {pair.target: pair for pair in join_units(draft.a.units[source], draft.b.units[target], fit, ())}
@@ -107,7 +107,7 @@ def _with_copies(draft: Draft, target: int, joined: list[Pair]) -> list[Pair]:
     return joined
 
 
-def _ambiguous(draft: Draft, source: Iterable[int], target: Iterable[int], why: str) -> Ambiguous:
+def _ambiguous(draft: MatchDraft, source: Iterable[int], target: Iterable[int], why: str) -> Ambiguous:
     return Ambiguous(
         tuple([variable.name for i in source for variable in draft.a.units[i].weights]),
         tuple([variable.name for j in target for variable in draft.b.units[j].weights]),
@@ -116,7 +116,7 @@ def _ambiguous(draft: Draft, source: Iterable[int], target: Iterable[int], why: 
 
 
 def _leftovers(
-    a: CheckpointSpec, b: CheckpointSpec, draft: Draft, pairs: list[Pair], ambiguous: list[Ambiguous], slots: bool
+    a: CheckpointSpec, b: CheckpointSpec, draft: MatchDraft, pairs: list[Pair], ambiguous: list[Ambiguous], slots: bool
 ) -> tuple[tuple[Unmatched, ...], tuple[Unmatched, ...]]:
     """What is missing and what is unexpected, with candidates."""
     went_to: dict[str, str] = {}

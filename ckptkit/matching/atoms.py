@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
-from ckptkit.matching.draft import Draft
+from ckptkit.matching.draft import MatchDraft
 from ckptkit.matching.result import Ambiguous, Pair
 from ckptkit.matching.signatures import number_class
 from ckptkit.matching.units import Side, Unit
@@ -34,7 +34,7 @@ class Atom:
     variable: Variable
 
 
-def settled_units(draft: Draft) -> tuple[set[int], set[int]]:
+def settled_units(draft: MatchDraft) -> tuple[set[int], set[int]]:
     """The units of both sides that are paired or tied."""
     ties = draft.ties()
     return (

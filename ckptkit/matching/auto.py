@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Container
 
 from ckptkit.matching.atoms import Atom, all_atoms, atom_pair, atom_tie, classify_atoms, compatible
-from ckptkit.matching.draft import Draft
+from ckptkit.matching.draft import MatchDraft
 from ckptkit.matching.followers import pair_followers
 from ckptkit.matching.graph import turned_round
 from ckptkit.matching.labels import Label, read_labels, rewritten, unglue
@@ -39,7 +39,7 @@ _TURNED = "only shapes speak for it, and the two graphs call these layers in opp
 _SEVERAL = "equal roles and shapes, and neither names nor order tell them apart"
 
 
-def match_auto(draft: Draft) -> None:
+def match_auto(draft: MatchDraft) -> None:
     """Pair units on all the evidence that names and order give."""
     pairs = _equal_names(draft)
     if len(pairs) == len(draft.a.units) == len(draft.b.units) and _in_order(pairs):
@@ -54,7 +54,7 @@ def match_auto(draft: Draft) -> None:
         _round(draft, labels, draft.untied_classes(loose=True))
 
 
-def match_names_alone(draft: Draft) -> None:
+def match_names_alone(draft: MatchDraft) -> None:
     """Pair units by what their names say, counters among it; what they do not tell apart is tied."""
     labels = side_labels(draft.a, draft.b)
     _round(draft, labels, draft.classes(), names_alone=True)
@@ -62,7 +62,9 @@ def match_names_alone(draft: Draft) -> None:
         _round(draft, labels, draft.untied_classes(loose=True), names_alone=True)
 
 
-def _round(draft: Draft, labels: Labels, numbers: tuple[list[int], list[int]], *, names_alone: bool = False) -> None:
+def _round(
+    draft: MatchDraft, labels: Labels, numbers: tuple[list[int], list[int]], *, names_alone: bool = False
+) -> None:
     """Pair what is free by names, then what they leave open by order; what neither tells apart is tied."""
     free = (
         [number >= 0 and i not in draft.links for i, number in enumerate(numbers[0])],
@@ -128,7 +130,7 @@ def _unknown(a: Unit, b: Unit, words_a: frozenset[str], words_b: frozenset[str])
 
 
 def _with_neighbours(
-    draft: Draft,
+    draft: MatchDraft,
     labels: Labels,
     numbers: tuple[list[int], list[int]],
     verdict: Verdict,
@@ -150,12 +152,12 @@ def _with_neighbours(
     return found
 
 
-def _meant(draft: Draft) -> set[int]:
+def _meant(draft: MatchDraft) -> set[int]:
     """The layers of the source that a rule has renamed."""
     return {i for i, unit in enumerate(draft.a.units) if unit.name != unit.original}
 
 
-def _known(draft: Draft, called: tuple[list[Called], list[Called]]) -> list[tuple[frozenset[str], frozenset[str]]]:
+def _known(draft: MatchDraft, called: tuple[list[Called], list[Called]]) -> list[tuple[frozenset[str], frozenset[str]]]:
     """The words of both sides of every pair there is."""
     return [(called[0][i].words, called[1][link.target].words) for i, link in draft.links.items()]
 
@@ -181,7 +183,9 @@ def evidence_of(edge: Edge, *, same: bool) -> tuple[str, ...]:
     return tuple(found) or _SHAPE
 
 
-def match_atoms(draft: Draft, settled: tuple[Container[int], Container[int]]) -> tuple[list[Pair], list[Ambiguous]]:
+def match_atoms(
+    draft: MatchDraft, settled: tuple[Container[int], Container[int]]
+) -> tuple[list[Pair], list[Ambiguous]]:
     """Pair the variables of layers that found no partner as a whole (those not in `settled`), by names alone."""
     atoms_a, free_a = all_atoms(draft.a, settled[0])
     atoms_b, free_b = all_atoms(draft.b, settled[1])
@@ -297,7 +301,7 @@ def _names(alias: str, name: str) -> bool:
     return inside == alias or not KIND_WORDS.issuperset(inside.split("_"))
 
 
-def _equal_names(draft: Draft) -> dict[int, int]:
+def _equal_names(draft: MatchDraft) -> dict[int, int]:
     """Units of equal name; a name that occurs twice on one side (after renaming) is none."""
     places: dict[str, int | None] = {}
     for i, unit in enumerate(draft.a.units):

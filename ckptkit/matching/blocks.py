@@ -10,12 +10,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from ckptkit.matching.result import Pair
-from ckptkit.matching.signatures import Fit, leaves, parts_of
+from ckptkit.matching.signatures import UnitFit, leaves, parts_of
 from ckptkit.matching.units import Unit
 from ckptkit.model import Form, Part, Variable
 
 
-def join_units(a: Unit, b: Unit, fit: Fit, evidence: tuple[str, ...]) -> list[Pair]:
+def join_units(a: Unit, b: Unit, fit: UnitFit, evidence: tuple[str, ...]) -> list[Pair]:
     """Pairs of the variables of two units that fit each other.
 
     An optional part that only the target has gives a pair without source variables, for which the row knows the

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ckptkit.matching.paths import LayerPath, without_common_prefixes
-from ckptkit.matching.signatures import Fit, Misfit, classify, compare_units, signature
+from ckptkit.matching.signatures import Misfit, UnitFit, classify, compare_units, signature
 from ckptkit.matching.units import Side
 
 
@@ -15,7 +15,7 @@ class Link:
     """A pair of units: the target's index, the readings under which they agree, what it rests on, by which margin."""
 
     target: int
-    fit: Fit
+    fit: UnitFit
     evidence: tuple[str, ...]
     margin: float | None = None
 
@@ -25,7 +25,7 @@ class Fan:
     """A source that fills a further target: its index, the readings, and what says so."""
 
     source: int
-    fit: Fit
+    fit: UnitFit
     evidence: tuple[str, ...]
 
 
@@ -39,7 +39,7 @@ class Tie:
 
 
 @dataclass(slots=True)
-class Draft:
+class MatchDraft:
     """What a matcher writes into. Units are named by their index.
 
     Attributes:
@@ -56,7 +56,7 @@ class Draft:
     links: dict[int, Link] = field(default_factory=dict)
     taken: dict[int, int] = field(default_factory=dict)
     fans: dict[int, Fan] = field(default_factory=dict)
-    copies: dict[int, list[tuple[int, Fit]]] = field(default_factory=dict)
+    copies: dict[int, list[tuple[int, UnitFit]]] = field(default_factory=dict)
     _ties: list[Tie] = field(default_factory=list)
     _tied_a: set[int] = field(default_factory=set)
     _tied_b: set[int] = field(default_factory=set)
@@ -94,13 +94,13 @@ class Draft:
         return not (taken or source in self._tied_a or target in self._tied_b)
 
     def settle(
-        self, source: int, target: int, fit: Fit, evidence: tuple[str, ...], margin: float | None = None
+        self, source: int, target: int, fit: UnitFit, evidence: tuple[str, ...], margin: float | None = None
     ) -> None:
         """Pair two units that are known to fit, also where they were part of a tie."""
         self.links[source] = Link(target, fit, evidence, margin)
         self.taken[target] = source
 
-    def fit(self, source: int, target: int) -> Fit | None:
+    def fit(self, source: int, target: int) -> UnitFit | None:
         """How the readings of two units agree; None where they do not."""
         found = compare_units(self.a.units[source], self.b.units[target])
         return None if isinstance(found, Misfit) else found

@@ -6,14 +6,14 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from ckptkit.matching.draft import Draft, Fan
+from ckptkit.matching.draft import Fan, MatchDraft
 from ckptkit.matching.names import best_tail
 from ckptkit.matching.paths import LayerPath
 
 EVIDENCE = "fan-out"
 
 
-def fan_out(draft: Draft) -> None:
+def fan_out(draft: MatchDraft) -> None:
     """Let sources fill several targets, and several sources that must be equal feed one target.
 
     Only layers that are still free get company, and only where the repetition is plain: the one layer of its class
@@ -37,7 +37,7 @@ def fan_out(draft: Draft) -> None:
             _collect(draft, origins, (word, EVIDENCE))
 
 
-def _fill(draft: Draft, origins: Mapping[int, int], evidence: tuple[str, ...]) -> None:
+def _fill(draft: MatchDraft, origins: Mapping[int, int], evidence: tuple[str, ...]) -> None:
     for j, i in origins.items():
         fit = draft.fit(i, j)
         if fit is None:
@@ -48,7 +48,7 @@ def _fill(draft: Draft, origins: Mapping[int, int], evidence: tuple[str, ...]) -
             draft.settle(i, j, fit, evidence)
 
 
-def _collect(draft: Draft, origins: Mapping[int, int], evidence: tuple[str, ...]) -> None:
+def _collect(draft: MatchDraft, origins: Mapping[int, int], evidence: tuple[str, ...]) -> None:
     for i, j in origins.items():
         fit = draft.fit(i, j)
         if fit is None:

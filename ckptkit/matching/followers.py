@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence, Set
 
-from ckptkit.matching.draft import Draft
+from ckptkit.matching.draft import MatchDraft
 from ckptkit.matching.graph import flow_of
 from ckptkit.matching.orders import Orders
 from ckptkit.matching.units import Side, Unit
@@ -17,7 +17,7 @@ from ckptkit.matching.units import Side, Unit
 Numbers = tuple[Sequence[int], Sequence[int]]
 
 
-def pair_followers(draft: Draft, orders: tuple[Orders, Orders], numbers: Numbers, asked: Set[int]) -> None:
+def pair_followers(draft: MatchDraft, orders: tuple[Orders, Orders], numbers: Numbers, asked: Set[int]) -> None:
     """Pair what is free, belongs to a class of which names left a choice, and stands behind layers that are paired.
 
     Where there is no choice to be made, what a layer stands behind is no reason for a pair: a new head stands where the
@@ -55,7 +55,7 @@ def pair_followers(draft: Draft, orders: tuple[Orders, Orders], numbers: Numbers
             return
 
 
-def _behind(draft: Draft, source: int) -> str:
+def _behind(draft: MatchDraft, source: int) -> str:
     return f"{draft.a.units[source].name} = {draft.b.units[draft.links[source].target].name}"
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ckptkit.matching.align import Alignment, align
-from ckptkit.matching.draft import Draft
+from ckptkit.matching.draft import MatchDraft
 from ckptkit.matching.names import NameMatch, match_names
 from ckptkit.matching.paths import LayerPath
 from ckptkit.matching.units import Side
@@ -23,14 +23,14 @@ _SEVERAL = "equal roles and shapes, and the order fits in more than one way"
 _CONTRARY = "equal roles and shapes; the order says one thing and the names another"
 
 
-def match_order(draft: Draft) -> None:
+def match_order(draft: MatchDraft) -> None:
     """Pair units by their order; names break ties between equal signatures, and contradict where users gave them."""
     _match(draft, draft.classes())
     if not draft.settled:
         _match(draft, draft.untied_classes(loose=True))
 
 
-def _match(draft: Draft, numbers: tuple[list[int], list[int]]) -> None:
+def _match(draft: MatchDraft, numbers: tuple[list[int], list[int]]) -> None:
     names = match_names(*numbers, draft.paths_a, draft.paths_b)
     given = {i: j for i, j in names.pairs.items() if not (draft.paths_a[i].automatic or draft.paths_b[j].automatic)}
     alignment, broken = _align_with_names(draft, numbers, given)
@@ -40,7 +40,7 @@ def _match(draft: Draft, numbers: tuple[list[int], list[int]]) -> None:
 
 
 def _align_with_names(
-    draft: Draft, numbers: tuple[list[int], list[int]], given: dict[int, int]
+    draft: MatchDraft, numbers: tuple[list[int], list[int]], given: dict[int, int]
 ) -> tuple[Alignment, list[tuple[int, int]]]:
     """Align around the pairs there are, and again with the ties that given names break as further fixed points."""
     fixed = draft.edges
@@ -57,7 +57,7 @@ def _align_with_names(
     return alignment, [edge for edge in fixed if edge[0] not in draft.links]
 
 
-def _accept(draft: Draft, alignment: Alignment, names: NameMatch, given: dict[int, int]) -> None:
+def _accept(draft: MatchDraft, alignment: Alignment, names: NameMatch, given: dict[int, int]) -> None:
     given_to = {j: i for i, j in given.items()}
     claimed = {j: i for i, j in names.pairs.items()}
     for edges, evidence in ((alignment.pairs, ORDER), (alignment.moved, moved_evidence(draft))):
@@ -75,13 +75,13 @@ def _accept(draft: Draft, alignment: Alignment, names: NameMatch, given: dict[in
         draft.tie(group_a, group_b, _SEVERAL)
 
 
-def moved_evidence(draft: Draft) -> tuple[str, ...]:
+def moved_evidence(draft: MatchDraft) -> tuple[str, ...]:
     """What a pair rests on that stands in another place: where an order is only the alphabet's, it has no place."""
     return MOVED if draft.a.recorded and draft.b.recorded else SHAPE
 
 
 def align_sides(
-    draft: Draft, numbers: tuple[Sequence[int], Sequence[int]], fixed: Sequence[tuple[int, int]]
+    draft: MatchDraft, numbers: tuple[Sequence[int], Sequence[int]], fixed: Sequence[tuple[int, int]]
 ) -> Alignment:
     """Align the units on their classes, around the pairs in `fixed`, as far as either side's order can be trusted."""
     if draft.a.recorded and draft.b.recorded:
@@ -89,7 +89,7 @@ def align_sides(
     return _by_class(draft, numbers, fixed)
 
 
-def _with_numbered(draft: Draft, numbers: tuple[Sequence[int], Sequence[int]], found: Alignment) -> Alignment:
+def _with_numbered(draft: MatchDraft, numbers: tuple[Sequence[int], Sequence[int]], found: Alignment) -> Alignment:
     """Pair ties that are a whole class, equally many and numbered on both sides, in the order of their numbers.
 
     Others stand between them in another way: a module lists its convolutions, then its normalisations, where a model
@@ -108,7 +108,7 @@ def _with_numbered(draft: Draft, numbers: tuple[Sequence[int], Sequence[int]], f
 
 
 def _by_class(
-    draft: Draft, numbers: tuple[Sequence[int], Sequence[int]], fixed: Sequence[tuple[int, int]]
+    draft: MatchDraft, numbers: tuple[Sequence[int], Sequence[int]], fixed: Sequence[tuple[int, int]]
 ) -> Alignment:
     """What an order that was made from names can tell: the only ones of a class, and numbered ones of equal count."""
     found = Alignment()

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Container, Hashable
 
 from ckptkit.matching.auto import evidence_of, side_labels, units_called
-from ckptkit.matching.draft import Draft
+from ckptkit.matching.draft import MatchDraft
 from ckptkit.matching.orders import Orders
 from ckptkit.matching.result import Pair
 from ckptkit.matching.sequence import pair_by_order
@@ -23,7 +23,7 @@ ORDER = "order of variables"
 
 
 def match_places(
-    draft: Draft, settled: tuple[Container[int], Container[int]]
+    draft: MatchDraft, settled: tuple[Container[int], Container[int]]
 ) -> tuple[list[Pair], tuple[set[int], set[int]]]:
     """Pair the variables of layers that names pair and of which one side has places only.
 

@@ -13,7 +13,7 @@ from ckptkit.errors import UsageError
 from ckptkit.matching.atoms import PLAIN_KINDS
 from ckptkit.matching.blocks import join_units
 from ckptkit.matching.result import Pair
-from ckptkit.matching.signatures import Fit, Misfit, compare_units, number_class
+from ckptkit.matching.signatures import Misfit, UnitFit, compare_units, number_class
 from ckptkit.matching.units import Side, Unit
 from ckptkit.matching.within import nearest
 from ckptkit.model import Variable
@@ -35,7 +35,7 @@ class Said:
 
     a: Side
     b: Side
-    links: tuple[tuple[int, int, Fit, tuple[str, ...]], ...] = ()
+    links: tuple[tuple[int, int, UnitFit, tuple[str, ...]], ...] = ()
     pairs: tuple[Pair, ...] = ()
 
 
@@ -131,7 +131,7 @@ class _Work:
 
     a: Side
     b: Side
-    links: dict[int, tuple[int, Fit, tuple[str, ...]]] = field(default_factory=dict)
+    links: dict[int, tuple[int, UnitFit, tuple[str, ...]]] = field(default_factory=dict)
     taken: set[int] = field(default_factory=set)
     single: list[Pair] = field(default_factory=list)
     gone: tuple[set[str], set[str]] = field(default_factory=lambda: (set(), set()))
@@ -181,7 +181,7 @@ class _Work:
         if variable.name in self.gone[0] or wanted.name in self.gone[1]:
             return "another partner already"
         fit = compare_units(one, other)
-        if isinstance(fit, Fit):
+        if isinstance(fit, UnitFit):
             joined = join_units(one, other, fit, ())
             if any(variable.name in pair.source and wanted.name in pair.target for pair in joined):
                 return self._whole(i, j, evidence)

@@ -16,7 +16,7 @@ _REAL = ("float", "bfloat")
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class UnitFit:
     """Two units that can hold each other's weights.
 
     Attributes:
@@ -45,7 +45,7 @@ def parts_of(form: Form) -> dict[str, Part]:
     return {part.role: part for part in form.parts}
 
 
-def compare_units(a: Unit, b: Unit) -> Fit | Misfit:
+def compare_units(a: Unit, b: Unit) -> UnitFit | Misfit:
     """Whether, and under which readings, the weights of `a` and `b` fit each other.
 
     Args:
@@ -53,12 +53,12 @@ def compare_units(a: Unit, b: Unit) -> Fit | Misfit:
         b: a unit of the target.
     """
     if _same_reading(a, b):
-        return Fit(None)
+        return UnitFit(None)
     if {number_class(variable.dtype) for variable in a.weights} != {number_class(v.dtype) for v in b.weights}:
         return Misfit(f"another dtype {', '.join(sorted({variable.dtype for variable in a.weights}))}")
     if not (a.forms and b.forms):
         return _compare_plain(a, b)
-    fits: list[tuple[tuple[bool, int, int], Fit]] = []
+    fits: list[tuple[tuple[bool, int, int], UnitFit]] = []
     # Variables are taken as they lie by what they are called; where one file tells only their places, the rows tell.
     called_alike = leaves(a).keys() == leaves(b).keys()
     why = ""
@@ -69,7 +69,7 @@ def compare_units(a: Unit, b: Unit) -> Fit | Misfit:
                 why = why or found.why
                 continue
             if found.forms is None and not called_alike:
-                found = Fit((form_a, form_b), found.absent)
+                found = UnitFit((form_a, form_b), found.absent)
                 fits.append(((False, rank_a + rank_b, 0), found))
             else:
                 fits.append(((found.absent > 0, rank_a + rank_b, int(found.forms is not None)), found))
@@ -80,7 +80,7 @@ def compare_units(a: Unit, b: Unit) -> Fit | Misfit:
     return Misfit(f"undecided which part it has: {', '.join(dict.fromkeys(rivals))}") if rivals else best
 
 
-def _undecided(one: Fit, other: Fit) -> list[str]:
+def _undecided(one: UnitFit, other: UnitFit) -> list[str]:
     """Roles that one reading by a row has and another reading of the same layer by the same row has not.
 
     Where nothing is absent on either side the target tells which it is; where something is, taking one would be luck.
@@ -111,7 +111,7 @@ def _same_reading(a: Unit, b: Unit) -> bool:
     )
 
 
-def _compare_forms(a: Form, b: Form) -> Fit | Misfit:
+def _compare_forms(a: Form, b: Form) -> UnitFit | Misfit:
     if a.kind != b.kind:
         return Misfit(f"another kind of layer, {a.kind}")
     parts_a, parts_b = parts_of(a), parts_of(b)
@@ -127,7 +127,7 @@ def _compare_forms(a: Form, b: Form) -> Fit | Misfit:
     if needed or not parts_a.keys() & parts_b.keys():
         return Misfit(f"other parts: {', '.join(needed or sorted(absent))} on one side only")
     plain = a.row == b.row and a.assumed == b.assumed and a.dims == b.dims
-    return Fit(None if plain and not absent else (a, b), len(absent))
+    return UnitFit(None if plain and not absent else (a, b), len(absent))
 
 
 def _differing_option(a: Form, b: Form) -> str:
@@ -144,10 +144,10 @@ def _option(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _compare_plain(a: Unit, b: Unit) -> Fit | Misfit:
+def _compare_plain(a: Unit, b: Unit) -> UnitFit | Misfit:
     leaves_a, leaves_b = _shapes(a), _shapes(b)
     if leaves_a == leaves_b:
-        return Fit(None)
+        return UnitFit(None)
     if leaves_a.keys() != leaves_b.keys():
         return Misfit(f"other variables: {', '.join(sorted(leaves_a.keys() ^ leaves_b.keys()))} on one side only")
     leaf = next(leaf for leaf, shape in leaves_a.items() if leaves_b[leaf] != shape)

@@ -13,14 +13,14 @@ from ckptkit.matching.within import restrict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ckptkit.conventions.fused import Part
-    from ckptkit.differences import Converted
+    from ckptkit.conventions.fused import StoredSlice
+    from ckptkit.differences import Counterpart
     from ckptkit.model import By, Checkpoint, CheckpointSpec
 
 Specs = tuple["CheckpointSpec", "CheckpointSpec"]
 
 
-def match_stored(a: Checkpoint, read: Specs, by: By) -> tuple[Match, dict[str, Converted]]:
+def match_stored(a: Checkpoint, read: Specs, by: By) -> tuple[Match, dict[str, Counterpart]]:
     """Match two maps; a fused layer stands as three while it is matched, and as what is stored in the result.
 
     Args:
@@ -45,7 +45,7 @@ def match_stored(a: Checkpoint, read: Specs, by: By) -> tuple[Match, dict[str, C
 
 def _join(
     a: Checkpoint, match: Match, read: Specs, expanded: tuple[Expanded, Expanded]
-) -> tuple[Match, dict[str, Converted]] | None:
+) -> tuple[Match, dict[str, Counterpart]] | None:
     """`match` over what is stored; None where a slice is without a partner, or no plan makes one side of the other."""
     slices = {*expanded[0].parts, *expanded[1].parts}
     plain: list[Pair] = []
@@ -59,7 +59,7 @@ def _join(
             plain.append(pair)
     if slices or any(pair.copies for group in groups.values() for pair in group):
         return None
-    converted: dict[str, Converted] = {}
+    converted: dict[str, Counterpart] = {}
     for targets, group in groups.items():
         sources = _stored((name for pair in group for name in pair.source), expanded[0].parts)
         made = _made_of(a, Match(match.by, tuple(group)), (sources, targets), read, expanded)
@@ -72,7 +72,7 @@ def _join(
     return Match(match.by, tuple(plain), missing, unexpected, match.ambiguous, match.order_sources), converted
 
 
-def _stored(names: Iterable[str], parts: Mapping[str, Part]) -> tuple[str, ...]:
+def _stored(names: Iterable[str], parts: Mapping[str, StoredSlice]) -> tuple[str, ...]:
     """The stored variables behind these names, each once."""
     return tuple(dict.fromkeys(parts[name].of if name in parts else name for name in names))
 
@@ -83,9 +83,9 @@ def _made_of(
     names: tuple[tuple[str, ...], tuple[str, ...]],
     read: Specs,
     expanded: tuple[Expanded, Expanded],
-) -> dict[str, Converted] | None:
+) -> dict[str, Counterpart] | None:
     """A's values for each of the stored targets; None where the plan for them is refused."""
-    from ckptkit.differences import Converted
+    from ckptkit.differences import Counterpart
     from ckptkit.execute import PlannedSource
     from ckptkit.model import TensorSpec
     from ckptkit.planner import make_plan
@@ -107,7 +107,7 @@ def _made_of(
         return None
     source = PlannedSource(plan, a)
     return {
-        step.target.name: Converted(
+        step.target.name: Counterpart(
             TensorSpec(step.key, step.target.shape, step.target.dtype),
             source,
             tuple(dict.fromkeys(reads(step.op))),

@@ -1,4 +1,4 @@
-"""Contents that were matched by value and lie in another order: the expressions of a plan that put them right."""
+"""FoundContents that were matched by value and lie in another order: the expressions of a plan that put them right."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ckptkit.plans import Concat, Op, PermuteBlocks, Read, Reshape, Slice, Trans
 
 if TYPE_CHECKING:
     from ckptkit.compare import Transform
-    from ckptkit.differences import Contents
+    from ckptkit.differences import FoundContents
     from ckptkit.matching.result import Match, Pair
     from ckptkit.model import Checkpoint
 
@@ -19,7 +19,7 @@ Expressions = Mapping[str, Op]
 """Canonical name of a target variable -> what makes it of the source."""
 
 
-def expressions(a: Checkpoint, b: Checkpoint, match: Match, contents: Contents) -> Expressions:
+def expressions(a: Checkpoint, b: Checkpoint, match: Match, contents: FoundContents) -> Expressions:
     """What makes each target variable whose elements the source has in another order or in other pieces.
 
     Args:
@@ -58,7 +58,7 @@ def expressions(a: Checkpoint, b: Checkpoint, match: Match, contents: Contents) 
     return found
 
 
-def _lies_alike(pair: Pair, a: Checkpoint, b: Checkpoint, contents: Contents) -> bool:
+def _lies_alike(pair: Pair, a: Checkpoint, b: Checkpoint, contents: FoundContents) -> bool:
     if len(pair.source) != 1 or len(pair.target) != 1:
         return False
     one, other = pair.source[0], pair.target[0]

@@ -12,14 +12,17 @@ from ckptkit.plans import Choice, Concat, Kept, Op, Open, Plan, Read, Slice, Ste
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ckptkit.conventions.fused import Part
+    from ckptkit.conventions.fused import StoredSlice
     from ckptkit.model import CheckpointSpec, Variable
 
 _ORDER = "query, key and value, in that order"
 
 
 def settle(
-    plan: Plan, source: CheckpointSpec, target: CheckpointSpec, parts: tuple[Mapping[str, Part], Mapping[str, Part]]
+    plan: Plan,
+    source: CheckpointSpec,
+    target: CheckpointSpec,
+    parts: tuple[Mapping[str, StoredSlice], Mapping[str, StoredSlice]],
 ) -> Plan:
     """`plan`, made over expanded maps (see `conventions.fused`), over the stored variables.
 
@@ -47,7 +50,7 @@ def settle(
         return Slice(Read(whole.name, whole.shape, whole.dtype), part.axis, part.start, part.stop)
 
     steps = {step.target.name: _cut_step(step, cut, read_parts) for step in plan.steps}
-    whole: dict[str, list[tuple[Part, str]]] = {}
+    whole: dict[str, list[tuple[StoredSlice, str]]] = {}
     for name, part in made_parts.items():
         whole.setdefault(part.of, []).append((part, name))
     made: list[Step] = []
@@ -84,7 +87,7 @@ def settle(
     )
 
 
-def _cut_step(step: Step, cut: Callable[[Read], Op], parts: Mapping[str, Part]) -> Step:
+def _cut_step(step: Step, cut: Callable[[Read], Op], parts: Mapping[str, StoredSlice]) -> Step:
     """`step` with slices where it reads what is only a part."""
     if not any(name in parts for name in reads(step.op)):
         return step
@@ -95,7 +98,7 @@ def _cut_step(step: Step, cut: Callable[[Read], Op], parts: Mapping[str, Part]) 
 
 
 def _whole(
-    waiting: Sequence[Open], variable: Variable, stored: Mapping[str, Variable], parts: Mapping[str, Part]
+    waiting: Sequence[Open], variable: Variable, stored: Mapping[str, Variable], parts: Mapping[str, StoredSlice]
 ) -> Open:
     """The open place of a stored variable, of which these are slices or the whole."""
     choices: dict[str, Choice] = {}
@@ -121,6 +124,6 @@ def _joined(steps: list[Step], spec: TensorSpec, key: str, axis: int) -> Step:
     )
 
 
-def _stored(names: Iterable[str], parts: Mapping[str, Part]) -> tuple[str, ...]:
+def _stored(names: Iterable[str], parts: Mapping[str, StoredSlice]) -> tuple[str, ...]:
     """The stored variables behind these names, each once."""
     return tuple(dict.fromkeys(parts[name].of if name in parts else name for name in names))

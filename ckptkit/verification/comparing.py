@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ckptkit.verification.options import Options
     from ckptkit.verification.result import OutputComparison
     from ckptkit.verification.runner import Runner
-    from ckptkit.verification.towers import Pairing
+    from ckptkit.verification.towers import OutputPairing
 
     Arrays = Sequence[np.ndarray]
 
@@ -36,7 +36,7 @@ def tolerance_of(floor: float, options: Options) -> float:
 def compare(
     source: Runner,
     target: Runner,
-    pairing: Pairing,
+    pairing: OutputPairing,
     given: Arrays,
     made: Arrays,
     floors: Sequence[float],
@@ -72,7 +72,7 @@ def compare(
     return tuple(outputs)
 
 
-def tower_difference(pairing: Pairing, given: Arrays, made: Arrays) -> float | None:
+def tower_difference(pairing: OutputPairing, given: Arrays, made: Arrays) -> float | None:
     """Largest difference of any tower from the first; None where there is one only."""
     import numpy as np
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ckptkit.verification.options import Options
     from ckptkit.verification.result import OutputComparison
     from ckptkit.verification.runner import Runner
-    from ckptkit.verification.towers import Pairing
+    from ckptkit.verification.towers import OutputPairing
 
     Arrays = Sequence[np.ndarray]
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def compare_wide(
     source: Runner,
     target: Runner,
-    pairing: Pairing,
+    pairing: OutputPairing,
     ours: Sequence[Arrays],
     theirs: Sequence[Arrays],
     half: str,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ckptkit.verification.runner import Runner
-    from ckptkit.verification.towers import Pairing
+    from ckptkit.verification.towers import OutputPairing
 
     Arrays = Sequence[np.ndarray]
 
@@ -29,7 +29,9 @@ def is_coarse(values: np.ndarray, tolerance: float) -> bool:
     return tolerance > _TELLS_ONE_PER_CENT * size
 
 
-def moved_by(runner: Runner, pairing: Pairing, arrays: Arrays, tolerances: Sequence[float]) -> Callable[[Arrays], bool]:
+def moved_by(
+    runner: Runner, pairing: OutputPairing, arrays: Arrays, tolerances: Sequence[float]
+) -> Callable[[Arrays], bool]:
     """What says whether the destination's outputs differ by more than their tolerances from those that it gives now.
 
     Args:
@@ -58,7 +60,7 @@ def moved_by(runner: Runner, pairing: Pairing, arrays: Arrays, tolerances: Seque
 
 
 def random_factors(
-    values: Arrays, tolerances: Sequence[float], smallest: float, pairing: Pairing, side: int
+    values: Arrays, tolerances: Sequence[float], smallest: float, pairing: OutputPairing, side: int
 ) -> list[np.ndarray | None]:
     """Random factors for each output of a side, smaller where its tolerance is larger; None where none is compared.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class OutputPart:
     """A part of one output.
 
     Attributes:
@@ -38,7 +38,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Pairing:
+class OutputPairing:
     """Pairs of (source part, destination part) to compare.
 
     Attributes:
@@ -48,13 +48,13 @@ class Pairing:
         note: what was assumed, in words; "" when nothing was.
     """
 
-    pairs: tuple[tuple[Part, Part], ...]
-    towers: tuple[Part, ...] = ()
+    pairs: tuple[tuple[OutputPart, OutputPart], ...]
+    towers: tuple[OutputPart, ...] = ()
     towers_of: str = "destination"
     note: str = ""
 
 
-def pair_outputs(source: Sequence[np.ndarray], target: Sequence[np.ndarray]) -> Pairing:
+def pair_outputs(source: Sequence[np.ndarray], target: Sequence[np.ndarray]) -> OutputPairing:
     """Pair the outputs of two models that saw the same samples.
 
     Equal numbers and shapes pair in order, or, where the shapes are all distinct, by shape. One output against several of
@@ -65,15 +65,16 @@ def pair_outputs(source: Sequence[np.ndarray], target: Sequence[np.ndarray]) -> 
     """
     a, b = [value.shape for value in source], [value.shape for value in target]
     if a == b:
-        return Pairing(tuple((Part(i), Part(i)) for i in range(len(a))))
+        return OutputPairing(tuple((OutputPart(i), OutputPart(i)) for i in range(len(a))))
     if len(set(a)) == len(a) and sorted(a) == sorted(b):
-        return Pairing(
-            tuple((Part(i), Part(b.index(shape))) for i, shape in enumerate(a)), note="outputs in another order"
+        return OutputPairing(
+            tuple((OutputPart(i), OutputPart(b.index(shape))) for i, shape in enumerate(a)),
+            note="outputs in another order",
         )
     if len(a) == 1 and (parts := _towers(a[0], b)):
-        return Pairing(tuple((Part(0), part) for part in parts), parts, "destination")
+        return OutputPairing(tuple((OutputPart(0), part) for part in parts), parts, "destination")
     if len(b) == 1 and (parts := _towers(b[0], a)):
-        return Pairing(tuple((part, Part(0)) for part in parts), parts, "source")
+        return OutputPairing(tuple((part, OutputPart(0)) for part in parts), parts, "source")
     raise ModelError(
         "the outputs of the two models do not fit each other",
         expected=", ".join(map(str, a)),
@@ -82,14 +83,14 @@ def pair_outputs(source: Sequence[np.ndarray], target: Sequence[np.ndarray]) -> 
     )
 
 
-def _towers(single: tuple[int, ...], shapes: Sequence[tuple[int, ...]]) -> tuple[Part, ...]:
+def _towers(single: tuple[int, ...], shapes: Sequence[tuple[int, ...]]) -> tuple[OutputPart, ...]:
     """How outputs of `shapes` are copies of one of shape `single`; empty when they are not."""
     if len(shapes) > 1:
-        return tuple(Part(i) for i in range(len(shapes))) if all(shape == single for shape in shapes) else ()
+        return tuple(OutputPart(i) for i in range(len(shapes))) if all(shape == single for shape in shapes) else ()
     wide = shapes[0]
     if not single or len(wide) != len(single) or wide[:-1] != single[:-1] or not single[-1]:
         return ()
     count, rest = divmod(wide[-1], single[-1])
     if rest or count < 2:
         return ()
-    return tuple(Part(0, i * single[-1], (i + 1) * single[-1]) for i in range(count))
+    return tuple(OutputPart(0, i * single[-1], (i + 1) * single[-1]) for i in range(count))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ckptkit.compare import Tolerance
-from ckptkit.differences import Converted, Diff, diff_checkpoints
+from ckptkit.differences import Counterpart, Diff, diff_checkpoints
 from ckptkit.engines import Threads
 from ckptkit.errors import ChecksumError, FormatError
 from ckptkit.matching.result import Ambiguous, Match, Pair
@@ -126,8 +126,8 @@ def test_converted_sides_are_compared_in_place_of_the_stored_ones() -> None:
     b = checkpoint({"d/kernel": kernel, "d/bias": np.ones(3)})
     source = MemorySource({"turned": kernel.T.copy().T, "same": np.ones(3)})
     converted = {
-        "d/kernel": Converted(source.spec("turned"), source, ("c/kernel",), "th kernels transposed"),
-        "d/bias": Converted(source.spec("same"), source, ("c/bias",), "as it is"),
+        "d/kernel": Counterpart(source.spec("turned"), source, ("c/kernel",), "th kernels transposed"),
+        "d/bias": Counterpart(source.spec("same"), source, ("c/bias",), "as it is"),
     }
     forms = Form("keras1/Dense", "Dense", ()), Form("keras3/Dense", "Dense", ())
     match = Match("scope", (Pair(("c/kernel", "c/bias"), ("d/kernel", "d/bias"), ("scope",), forms),))
@@ -154,7 +154,7 @@ def test_what_needs_no_conversion_is_compared_by_role() -> None:
     names = ("kernel", "bias", "scale"), ("scale", "kernel", "bias")
     pair = Pair(tuple(f"c/{role}" for role in names[0]), tuple(f"d/{role}" for role in names[1]), ("scope",))
     source = MemorySource({"k": arrays["kernel"]})
-    converted = {"d/kernel": Converted(source.spec("k"), source, ("c/kernel",), "turned")}
+    converted = {"d/kernel": Counterpart(source.spec("k"), source, ("c/kernel",), "turned")}
     for given in ({}, converted):
         found = diff(a, b, Match("scope", (pair,)), converted=given)
         assert sorted((each.a_name, each.b_name, each.status) for each in found.pairs) == [

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from ckptkit.compare import Compared, Statistics, Tensor, join_compared
+from ckptkit.compare import RangeComparison, Statistics, Tensor, join_compared
 from ckptkit.compare.ranges import Range, cut_elements
 from ckptkit.engines.batches import Piece, cut_tasks, grain_for, pack
 from ckptkit.engines.work import Told, Work
@@ -127,7 +127,9 @@ def test_the_serial_part_here(batches: list[list[Piece[Pair]]]) -> None:
     cutting = time.process_time() - begun
     source = RangedMemory({"x": np.zeros(4, np.float32)})
     tensor = Tensor(source, TensorSpec("x", (4,), "float32"))
-    part = Compared(Statistics(4, square_a=3 << 1100, square_b=5 << 1100, product=7 << 1100), ([(1, 16)], [(1, 16)]))
+    part = RangeComparison(
+        Statistics(4, square_a=3 << 1100, square_b=5 << 1100, product=7 << 1100), ([(1, 16)], [(1, 16)])
+    )
     begun = time.process_time()
     for _ in range(4000):
         join_compared(tensor, tensor, [part, part, part])

@@ -18,7 +18,7 @@ from ckptkit.storage.scratch import Memory
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ckptkit.formats.dcp.metadata import Place
+    from ckptkit.formats.dcp.metadata import ItemPlace
     from ckptkit.formats.partitions import Partition
     from ckptkit.formats.torch.source import Source
     from ckptkit.storage.address import Address
@@ -84,7 +84,7 @@ class Files:
         """Bytes of all that were asked for and are there."""
         return sum(found.size for found in self._found.values() if isinstance(found, DataFile))
 
-    def problem(self, place: Place) -> str | None:
+    def problem(self, place: ItemPlace) -> str | None:
         """Why an item cannot be read: its file is not there, is shorter, or leads elsewhere; None when it can."""
         found = self._find(place.file)
         if isinstance(found, str):
@@ -95,17 +95,17 @@ class Files:
             return f"stored through {', '.join(place.transforms)[:200]}, which is not undone here"
         return None
 
-    def is_saved(self, place: Place) -> bool:
+    def is_saved(self, place: ItemPlace) -> bool:
         """Whether an item is a file of `torch.save` as it writes them today."""
         return is_zip(self._window(place))
 
-    def saved(self, place: Place) -> tuple[Read, Source]:
+    def saved(self, place: ItemPlace) -> tuple[Read, Source]:
         """An item that is a file of `torch.save`; raises as `torch.reader.open_torch`."""
         window = self._window(place)
         found = read_views(window, packed=False)
         return found, found.source(window)
 
-    def tensor(self, name: str, part: Partition, dtype: str, place: Place) -> tuple[Source | Plain, str]:
+    def tensor(self, name: str, part: Partition, dtype: str, place: ItemPlace) -> tuple[Source | Plain, str]:
         """The source of a part of tensor `name`, and its key there.
 
         Raises:
@@ -153,7 +153,7 @@ class Files:
                 self._found[name] = f"{name}: {error.problem}"
         return self._found[name]
 
-    def _window(self, place: Place) -> Storage:
+    def _window(self, place: ItemPlace) -> Storage:
         found = self._find(place.file)
         if isinstance(found, str):
             raise FormatError(found, path=self.folder)
@@ -161,7 +161,7 @@ class Files:
             return Memory(found.name, bytes(read(found, place.offset, place.length)))
         return Window(found, found.name, place.offset, place.length)
 
-    def _header(self, place: Place) -> tuple[Storage, dict[str, Header]] | None:
+    def _header(self, place: ItemPlace) -> tuple[Storage, dict[str, Header]] | None:
         """A file of safetensors that begins where the item does: its offset is that of the file, not of the tensor."""
         at = place.file, place.offset
         if at not in self._headers:

@@ -44,7 +44,7 @@ _DEEPEST = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ItemPlace:
     """Where an item lies: bytes of a file in the folder, and what its writer put them through."""
 
     file: str
@@ -71,7 +71,7 @@ class Entry:
     dtype: str | None
     shape: tuple[int, ...] = ()
     parts: tuple[Partition, ...] = (Partition((), ()),)
-    places: tuple[Place | None, ...] = (None,)
+    places: tuple[ItemPlace | None, ...] = (None,)
 
 
 @dataclass(slots=True)
@@ -146,7 +146,7 @@ def _entries(state: Mapping[str, Value], path: str) -> tuple[bool, list[Entry]]:
         raise MalformedError
     planned = mapping(state.get("planner_data"))
     paths = {key: _path(path) for key, path in (planned[0] if planned else ()) if isinstance(key, str)}
-    places: dict[tuple[str, tuple[int, ...] | None], Place] = {}
+    places: dict[tuple[str, tuple[int, ...] | None], ItemPlace] = {}
     for key, info in stored[0]:
         index = _fields(key, _INDEX)
         offset = index.get("offset")
@@ -194,7 +194,7 @@ def _path(value: Value) -> tuple[str, ...]:
     return tuple(map(str, value))
 
 
-def _place(value: Value, path: str) -> Place:
+def _place(value: Value, path: str) -> ItemPlace:
     state = _fields(value, _PLACE)
     file, offset, length = state.get("relative_path"), state.get("offset"), state.get("length")
     transforms = state.get("transform_descriptors")
@@ -209,11 +209,11 @@ def _place(value: Value, path: str) -> Place:
         or not all(isinstance(name, str) for name in names)
     ):
         raise MalformedError
-    return Place(file, offset, length, tuple(names))
+    return ItemPlace(file, offset, length, tuple(names))
 
 
 def _entry(
-    name: str, path: tuple[str, ...], item: Value, places: Mapping[tuple[str, tuple[int, ...] | None], Place]
+    name: str, path: tuple[str, ...], item: Value, places: Mapping[tuple[str, tuple[int, ...] | None], ItemPlace]
 ) -> Entry:
     if isinstance(item, Call) and isinstance(item.of, Global) and item.of.path == _BYTES:
         return Entry(name, path, None, places=(places.get((name, None)),))

@@ -19,7 +19,7 @@ _MAX_TREE_LEVELS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class GroupLink:
     """One link of a group.
 
     Attributes:
@@ -40,13 +40,13 @@ def is_group(messages: Sequence[Message]) -> bool:
     return any(message.kind in (SYMBOL_TABLE, LINK_INFO, LINK) for message in messages)
 
 
-def read_links(file: Hdf5File, messages: Sequence[Message]) -> list[Link]:
+def read_links(file: Hdf5File, messages: Sequence[Message]) -> list[GroupLink]:
     """All links of the group with these header messages, by name; nothing is followed.
 
     Raises:
         FormatError: its structures are broken.
     """
-    links: list[Link] = []
+    links: list[GroupLink] = []
     for kind, body in messages:
         if kind == SYMBOL_TABLE:
             links += _symbols(file, file.offset(body, 0), file.offset(body, file.offset_size))
@@ -63,7 +63,7 @@ def read_links(file: Hdf5File, messages: Sequence[Message]) -> list[Link]:
     return links
 
 
-def parse_link(file: Hdf5File, body: bytes) -> Link:
+def parse_link(file: Hdf5File, body: bytes) -> GroupLink:
     """A link message.
 
     Raises:
@@ -84,19 +84,19 @@ def parse_link(file: Hdf5File, body: bytes) -> Link:
     if at + 2 > len(body):
         raise file.broken("broken link message")
     if kind == HARD:
-        return Link(name, HARD, address=file.offset(body, at))
+        return GroupLink(name, HARD, address=file.offset(body, at))
     size = int.from_bytes(body[at : at + 2], "little")
-    return Link(name, kind, target=body[at + 2 : at + 2 + size])
+    return GroupLink(name, kind, target=body[at + 2 : at + 2 + size])
 
 
-def _dense(file: Hdf5File, heap_address: int, tree_address: int) -> Iterator[Link]:
+def _dense(file: Hdf5File, heap_address: int, tree_address: int) -> Iterator[GroupLink]:
     """Links in a fractal heap, listed by a B-tree of records (hash of the name, heap id)."""
     heap = FractalHeap(file, heap_address)
     for record in read_tree_records(file, tree_address):
         yield parse_link(file, heap.read(record[4:]))
 
 
-def _symbols(file: Hdf5File, tree: int, heap: int) -> Iterator[Link]:
+def _symbols(file: Hdf5File, tree: int, heap: int) -> Iterator[GroupLink]:
     """Links in symbol tables, which a B-tree of version 1 lists, with names in a local heap."""
     names = read_local_heap(file, heap)
     nodes = [(tree, _MAX_TREE_LEVELS)]
@@ -115,7 +115,7 @@ def _symbols(file: Hdf5File, tree: int, heap: int) -> Iterator[Link]:
         nodes += ((child, level) for child in children)
 
 
-def _symbol_table(file: Hdf5File, address: int, count: int, names: bytes) -> Iterator[Link]:
+def _symbol_table(file: Hdf5File, address: int, count: int, names: bytes) -> Iterator[GroupLink]:
     width = 2 * file.offset_size + 24
     data = file.read(address + 8, count * width)
     for at in range(0, len(data), width):
@@ -127,6 +127,6 @@ def _symbol_table(file: Hdf5File, address: int, count: int, names: bytes) -> Ite
         if data[scratch] == 2:  # the scratch pad holds the offset of a soft link's path
             begin = int.from_bytes(data[scratch + 8 : scratch + 12], "little")
             end = names.find(b"\0", begin)
-            yield Link(name, SOFT, target=names[begin:end])
+            yield GroupLink(name, SOFT, target=names[begin:end])
         else:
-            yield Link(name, HARD, address=file.offset(data, at + file.offset_size))
+            yield GroupLink(name, HARD, address=file.offset(data, at + file.offset_size))

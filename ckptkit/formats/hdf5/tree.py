@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ckptkit.formats.hdf5.file import Hdf5File
-    from ckptkit.formats.hdf5.links import Link
+    from ckptkit.formats.hdf5.links import GroupLink
     from ckptkit.formats.hdf5.types import StoredType
 
 # Longest path, and all paths together, in bytes: a megabyte of nested groups could otherwise spell gigabytes of names.
@@ -115,7 +115,7 @@ class _Walk:
         self._datasets: dict[int, Dataset] = {}
         self._types: dict[bytes, StoredType] = {}
         self._spelled = 0
-        self._stack: list[tuple[bytes, Iterator[Link]]] = []
+        self._stack: list[tuple[bytes, Iterator[GroupLink]]] = []
 
     def run(self) -> None:
         self._enter(self._file.root, b"")
@@ -165,7 +165,7 @@ class _Walk:
                 expected=f"at most {MAX_PATH_BYTES} bytes in {MAX_PARTS} parts, {MAX_PATHS_BYTES} bytes together",
             )
 
-    def _is_hard(self, link: Link, path: bytes, prefix: bytes) -> bool:
+    def _is_hard(self, link: GroupLink, path: bytes, prefix: bytes) -> bool:
         """Whether a link leads to an object right here; others are put down for what they are."""
         if link.name in (b"", b".") or b"/" in link.name:
             self.tree.left_out[text(path)] = "a name that no path can spell"

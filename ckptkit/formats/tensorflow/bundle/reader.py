@@ -26,7 +26,7 @@ from ckptkit.formats.tensorflow.bundle.entries import (
 )
 from ckptkit.formats.tensorflow.bundle.object_graph import GRAPH_KEY, parse_object_graph
 from ckptkit.formats.tensorflow.bundle.slices import encode_slice_key, infer_parts
-from ckptkit.formats.tensorflow.bundle.source import BundleSource, Place, Shards
+from ckptkit.formats.tensorflow.bundle.source import BundleSource, Shards, ValuePlace
 from ckptkit.formats.tensorflow.bundle.table import open_table, read_entries
 from ckptkit.formats.tensorflow.meta_graph import NO_META, Meta, read_meta
 from ckptkit.formats.tensorflow.names import INDEX_SUFFIX, META_SUFFIX, leftovers, shard_address
@@ -189,14 +189,14 @@ class _Places:
         self._shards = shards
         self._entries = entries
 
-    def listed(self) -> dict[str, Place]:
+    def listed(self) -> dict[str, ValuePlace]:
         """Every tensor once: partitioned ones joined, in the order of the index."""
         consumed: set[bytes] = set()
-        joined: dict[bytes, Place] = {}
+        joined: dict[bytes, ValuePlace] = {}
         for key, entry in self._entries.items():
             if entry.slices:
                 joined[key] = self._join(key, entry, consumed)
-        places: dict[str, Place] = {}
+        places: dict[str, ValuePlace] = {}
         for key, entry in self._entries.items():
             if key in consumed:
                 continue
@@ -211,16 +211,18 @@ class _Places:
             places[name] = places[name]._replace(problem="its bytes are also those of another variable")
         return places
 
-    def _single(self, entry: BundleEntry) -> Place:
+    def _single(self, entry: BundleEntry) -> ValuePlace:
         row = dtypes.BY_TENSORFLOW.get(entry.dtype)
         shape = entry.shape or ()
         count = math.prod(shape)
         if row is None:
             name = _WITHOUT_DATA.get(entry.dtype, f"tensorflow-{entry.dtype}")
-            return Place(name, 1, shape, max(entry.size, 0), (entry,), (), f"data of this type ({name}) is not read")
+            return ValuePlace(
+                name, 1, shape, max(entry.size, 0), (entry,), (), f"data of this type ({name}) is not read"
+            )
         nbytes = count * row.itemsize or (0 if row.itemsize else max(entry.size, 0))
         problem = self._problem(entry, count, row.itemsize)
-        return Place(row.name, row.itemsize, shape, nbytes, (entry,), (), problem)
+        return ValuePlace(row.name, row.itemsize, shape, nbytes, (entry,), (), problem)
 
     def _problem(self, entry: BundleEntry, count: int, itemsize: int) -> str | None:
         shape, shard, offset, size = entry.shape, entry.shard, entry.offset, entry.size
@@ -238,7 +240,7 @@ class _Places:
             return f"its size does not fit its shape (expected at least {count + 4} bytes, found {size})"
         return self._shards.problem(shard, offset + size) if size else None
 
-    def _join(self, key: bytes, entry: BundleEntry, consumed: set[bytes]) -> Place:
+    def _join(self, key: bytes, entry: BundleEntry, consumed: set[bytes]) -> ValuePlace:
         """The place of a partitioned variable; the keys of its parts go to `consumed`."""
         whole = self._single(entry)
         entries: list[BundleEntry] = []
@@ -270,7 +272,7 @@ class _Places:
         return whole._replace(entries=tuple(entries), parts=parts, problem=problem)
 
 
-def _overlapping(places: Mapping[str, Place]) -> set[str]:
+def _overlapping(places: Mapping[str, ValuePlace]) -> set[str]:
     """Names of the tensors that claim bytes which another one claims too.
 
     No writer makes such, and a small file could declare any amount of data with them.
@@ -289,7 +291,7 @@ def _overlapping(places: Mapping[str, Place]) -> set[str]:
     return found
 
 
-def _read_graph(source: BundleSource, places: Mapping[str, Place]) -> tuple[ObjectGraph | None, tuple[str, ...]]:
+def _read_graph(source: BundleSource, places: Mapping[str, ValuePlace]) -> tuple[ObjectGraph | None, tuple[str, ...]]:
     """The object graph, if there is one that can be read, and what is wrong with it."""
     place = places.get(GRAPH_KEY)
     if place is None or place.dtype != "string":
@@ -303,7 +305,7 @@ def _read_graph(source: BundleSource, places: Mapping[str, Place]) -> tuple[Obje
         return None, (f"the object graph cannot be read: {error.problem}",)
 
 
-def _read_layout(source: BundleSource, places: Mapping[str, Place]) -> Layout | None:
+def _read_layout(source: BundleSource, places: Mapping[str, ValuePlace]) -> Layout | None:
     """The layout that travelled here, if there is one that can be read."""
     place = places.get(BUNDLE_KEY)
     if place is None or place.dtype != "string" or place.shape:
@@ -314,7 +316,7 @@ def _read_layout(source: BundleSource, places: Mapping[str, Place]) -> Layout | 
         return None
 
 
-def _tensors(places: Mapping[str, Place], graph: ObjectGraph | None, meta: Meta) -> Iterator[StoredTensor]:
+def _tensors(places: Mapping[str, ValuePlace], graph: ObjectGraph | None, meta: Meta) -> Iterator[StoredTensor]:
     full_names: dict[str, str] = {}
     for node in graph.nodes if graph else ():
         for attribute in node.attributes:
@@ -334,7 +336,7 @@ def _tensors(places: Mapping[str, Place], graph: ObjectGraph | None, meta: Meta)
         )
 
 
-def _damage(places: Mapping[str, Place]) -> Iterator[str]:
+def _damage(places: Mapping[str, ValuePlace]) -> Iterator[str]:
     """One line per kind of problem, with the number of tensors it concerns and the first of them.
 
     A handle or an iterator's state, which has no numbers in it, is no damage: only who wants it is refused.

@@ -83,7 +83,7 @@ def _is_lfs_pointer(path: Address, size: int) -> bool:
         storage.close()
 
 
-class Place(NamedTuple):
+class ValuePlace(NamedTuple):
     """Where the value of one tensor lies.
 
     A named tuple because 100,000 of them are made while a person waits.
@@ -103,11 +103,11 @@ class Place(NamedTuple):
 class BundleSource:
     """`TensorSource` of a bundle."""
 
-    def __init__(self, shards: Shards, places: Mapping[str, Place]) -> None:
+    def __init__(self, shards: Shards, places: Mapping[str, ValuePlace]) -> None:
         self._shards = shards
         self._places = places
 
-    def _place(self, key: str) -> Place:
+    def _place(self, key: str) -> ValuePlace:
         place = self._places.get(key)
         if place is None:
             raise NotFoundError("no such variable", path=self._shards.prefix, key=key)
@@ -119,7 +119,7 @@ class BundleSource:
         """See `ChecksummedSource.stored_checksum`; those of its parts for a tensor in several."""
         return "crc32c:" + "+".join(f"{unmask(entry.crc):08x}" for entry in self._place(key).entries)
 
-    def _numeric(self, key: str) -> Place:
+    def _numeric(self, key: str) -> ValuePlace:
         place = self._place(key)
         if not place.itemsize:
             raise UnsupportedError("strings are not read as bytes", path=self._shards.prefix, key=key)
@@ -135,7 +135,7 @@ class BundleSource:
             )  # fmt: skip
         self._read(place, offset, buffer, None)
 
-    def _read(self, place: Place, offset: int, buffer: memoryview, sums: list[Sum] | None) -> None:
+    def _read(self, place: ValuePlace, offset: int, buffer: memoryview, sums: list[Sum] | None) -> None:
         """Fill `buffer`; `sums`, one per entry, take in the bytes of each."""
 
         def read_entry(number: int, at: int, into: memoryview) -> None:
