@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ckptkit.canonical.naming import clipped
-from ckptkit.conventions.reading import snake_case
+from ckptkit.conventions.candidates import snake_case
 
 # A number of calls beyond this tells nobody more.
 _MOST_CALLS = 1_000_000

@@ -11,8 +11,8 @@ from typing import Any
 
 from ckptkit.canonical.naming import is_cell, public
 from ckptkit.conventions import ROWS, rows_of
+from ckptkit.conventions.candidates import alignments, plain_word, snake_case
 from ckptkit.conventions.layout import Shape, parse_layout, solve
-from ckptkit.conventions.reading import alignments, plain_word, snake_case
 from ckptkit.conventions.rows import Native, Row
 
 # Entries of a layer's configuration that the `when` of a row asks for.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ckptkit.canonical.keras_v3_places import GroupPlace, Places
 from ckptkit.canonical.naming import without_auto_suffix
-from ckptkit.conventions.reading import snake_case
+from ckptkit.conventions.candidates import snake_case
 from ckptkit.model import StoredTensor, VarsGroup
 
 _CLASS = "SpectralNormalization"

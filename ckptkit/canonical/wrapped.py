@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from ckptkit.canonical.architecture import Node
 from ckptkit.canonical.draft import LayerFacts
 from ckptkit.canonical.naming import is_cell, without_auto_suffix
-from ckptkit.conventions.reading import snake_case
+from ckptkit.conventions.candidates import snake_case
 
 Scope = tuple[str, ...]
 

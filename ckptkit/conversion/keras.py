@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ckptkit.canonical.architecture import Node, parse_architecture, preorder
-from ckptkit.conventions.reading import snake_case
+from ckptkit.conventions.candidates import snake_case
 from ckptkit.errors import RefusedError
 from ckptkit.model import OPTIMIZER, TOP_LEVEL, CheckpointSpec, Placed, Variable
 

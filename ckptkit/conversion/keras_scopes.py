@@ -17,7 +17,7 @@ from ckptkit.canonical.architecture import Node, parse_architecture, serialised_
 from ckptkit.canonical.keras_tree import TRAINED, UNTRAINED
 from ckptkit.canonical.words import NEVER_TRAINED
 from ckptkit.canonical.wrapped import PROJECTIONS
-from ckptkit.conventions.reading import snake_case
+from ckptkit.conventions.candidates import snake_case
 from ckptkit.errors import RefusedError
 from ckptkit.model import OPTIMIZER, CheckpointSpec, Layer, Variable
 

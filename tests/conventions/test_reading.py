@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ckptkit.conventions import ROWS, Row, read_forms
-from ckptkit.conventions.reading import snake_case
+from ckptkit.conventions.candidates import snake_case
 from ckptkit.errors import UsageError
 from ckptkit.model import CheckpointSpec, Form, Layer, Part, Variable
 from tests.conventions.layers import dims_of, shape_of

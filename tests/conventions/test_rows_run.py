@@ -159,7 +159,7 @@ def run_wrong(name: str, change: Callable[[str], str], monkeypatch: pytest.Monke
     row = by_id(name)
     natives = tuple(replace(native, layout=change(native.layout)) for native in row.natives)
     wrong = replace(row, name=f"{row.name}(wrong)", natives=natives)
-    monkeypatch.setattr("ckptkit.planner.make.by_id", lambda sought: wrong if sought == wrong.id else by_id(sought))
+    monkeypatch.setattr("ckptkit.planner.pairs.by_id", lambda sought: wrong if sought == wrong.id else by_id(sought))
     subject, x = subject_of(row), input_of(row)
     row_b, reference = reference_of(row)
     reference.randomise(2)

@@ -170,7 +170,7 @@ def test_swapped_gates_are_seen(name: str, monkeypatch: pytest.MonkeyPatch) -> N
         for native in row.natives
     )
     wrong = replace(row, name=f"{row.name}(wrong)", natives=natives)
-    monkeypatch.setattr("ckptkit.planner.make.by_id", lambda sought: wrong if sought == wrong.id else by_id(sought))
+    monkeypatch.setattr("ckptkit.planner.pairs.by_id", lambda sought: wrong if sought == wrong.id else by_id(sought))
     subject, x = torch_subject(row.name), input_of(row)
     row_b, reference = reference_of(row)
     reference.randomise(2)
