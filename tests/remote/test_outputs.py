@@ -119,7 +119,9 @@ def test_an_interrupted_upload_leaves_no_parts(s3: Any, s3_folder: str, monkeypa
         with staged(address(f"{s3_folder}/x.bin"), force=False, inputs=()) as path, open(path, "wb") as file:
             file.write(bytes(12 << 20))
     assert sent
-    assert s3.list_multipart_uploads("bucket") == []
+    # A worker that another test killed can leave parts behind; of this upload there are none.
+    mine = s3_folder.removeprefix("s3://bucket/")
+    assert not [one for one in s3.list_multipart_uploads("bucket") if one["Key"].startswith(f"{mine}/")]
     assert names(s3_folder) == []
 
 
