@@ -188,6 +188,7 @@ def test_every_row_reads_its_own_layer(row: Row) -> None:
     assert reading.kind == row.kind
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_layers_are_read_in_seconds() -> None:
     layers = [
         layer_of(f"net/l{number}", "tf_layers", {"kernel": (number % 500 + 2, 40), "bias": (40,)})

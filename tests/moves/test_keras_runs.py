@@ -16,7 +16,9 @@ pytest.importorskip("keras", reason="the frameworks are an extra")
 pytest.importorskip("orbax.checkpoint", reason="the frameworks are an extra")
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.jax)])
+@pytest.mark.parametrize(
+    "backend", [pytest.param("tensorflow", marks=pytest.mark.slow), pytest.param("jax", marks=pytest.mark.jax)]
+)
 def test_what_keras_loads_and_what_it_cannot(backend: str, tmp_path: Path) -> None:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"Keras on {backend} is not installed")

@@ -206,6 +206,7 @@ def test_a_hostile_name_stays_text(name: str) -> None:
             assert visible in fragment.text, type(result)
 
 
+@pytest.mark.slow
 def test_pages_of_100_000_variables_are_small_and_come_soon() -> None:
     for result in results(100_000):
         started = time.process_time()
