@@ -32,6 +32,9 @@ _SINGLE = 1e-5
 # Elements looked at at a time, so that they are in a core's cache.
 _BLOCK = 1 << 14
 
+# Bytes that are compared at a time.
+_WORD = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Untested:
@@ -151,9 +154,11 @@ def _same_bytes(a: np.ndarray, b: np.ndarray) -> bool:
 
     if a.dtype.hasobject or not (a.flags.c_contiguous and b.flags.c_contiguous):
         return False
-    ours, theirs = a.reshape(-1), b.reshape(-1)
+    ours, theirs = a.reshape(-1).view(np.uint8), b.reshape(-1).view(np.uint8)
+    if ours.size % _WORD == 0:
+        ours, theirs = ours.view(np.uint64), theirs.view(np.uint64)
     return all(
-        np.array_equal(ours[start : start + _BLOCK].view(np.uint8), theirs[start : start + _BLOCK].view(np.uint8))
+        bool((ours[start : start + _BLOCK] == theirs[start : start + _BLOCK]).all())
         for start in range(0, ours.size, _BLOCK)
     )
 
@@ -192,6 +197,9 @@ class Reach:
             if gradient is None or mask is None:
                 continue
             least = _SHARE_OF_TOLERANCE * tolerance / self._size(number)
+            if _all_above(gradient.reshape(-1), least):
+                self.settle(number)
+                continue
             self._shares[number] = _mark(mask.reshape(-1), gradient.reshape(-1), least) / mask.size
             if self._shares[number] == 1.0:
                 self._masks[number] = None
@@ -217,6 +225,14 @@ class Reach:
     def share(self, number: int) -> float:
         """Share of a variable's elements that outputs follow."""
         return self._shares[number]
+
+
+def _all_above(gradient: np.ndarray, least: float) -> bool:
+    """Whether every element is larger than `least`; NaN is not."""
+    import numpy as np
+
+    starts = range(0, gradient.size, _BLOCK)
+    return all(bool(np.abs(gradient[start : start + _BLOCK]).min() > least) for start in starts)
 
 
 def _mark(mask: np.ndarray, gradient: np.ndarray, least: float) -> int:

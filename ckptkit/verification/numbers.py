@@ -32,13 +32,26 @@ _NEARLY_ONE = 0.75 * (1 + 2.0**-22)
 _FEWEST_CLASSES = 3
 
 
-def jittered(arrays: Sequence[np.ndarray], generator: np.random.Generator, ulps: int = 1) -> list[np.ndarray]:
-    """Each floating array moved by `ulps` units in the last place, up or down by chance; others as they are."""
+def jittered(
+    arrays: Sequence[np.ndarray],
+    generator: np.random.Generator,
+    ulps: int = 1,
+    *,
+    into: Sequence[np.ndarray] | None = None,
+) -> list[np.ndarray]:
+    """Each floating array moved by `ulps` units in the last place, up or down by chance; others as they are.
+
+    Args:
+        arrays: what to move; not written to.
+        generator: the chance.
+        ulps: how far.
+        into: what an earlier call gave for the same arrays and is needed no longer: its memory is taken where it can be.
+    """
     import numpy as np
 
     chances: dict[str, np.ndarray] = {}
     moved = []
-    for array in arrays:
+    for number, array in enumerate(arrays):
         if not is_floating(array):
             moved.append(array)
         elif ulps == 1 and array.dtype in (np.float32, np.float64):
@@ -46,7 +59,8 @@ def jittered(arrays: Sequence[np.ndarray], generator: np.random.Generator, ulps:
             if name not in chances:
                 step = _NEARLY_ONE * float(np.finfo(array.dtype).eps)
                 chances[name] = generator.choice(np.array([-step, step], array.dtype), 2 * _BLOCK)
-            moved.append(_moved_fast(array, generator, chances[name]))
+            memory = _aligned(array.size, array.dtype) if into is None else into[number].reshape(-1)
+            moved.append(_moved_fast(array, generator, chances[name], memory))
         else:
             moved.append(_moved(array, generator, ulps))
     return moved
@@ -71,26 +85,28 @@ def _moved(array: np.ndarray, generator: np.random.Generator, ulps: int) -> np.n
     return moved.reshape(array.shape)
 
 
-def _moved_fast(array: np.ndarray, generator: np.random.Generator, chances: np.ndarray) -> np.ndarray:
+def _moved_fast(
+    array: np.ndarray, generator: np.random.Generator, chances: np.ndarray, memory: np.ndarray
+) -> np.ndarray:
     """As `_moved` by one unit, in two operations an element; numbers too small to have all their bits stay.
 
     Args:
         array: of float32 or float64.
         generator: says for each block where in `chances` it begins.
         chances: twice as many as a block has elements, each what a value is multiplied by to get its step.
+        memory: where the result goes, flat.
     """
     import numpy as np
 
     flat = array.reshape(-1)
-    moved = _aligned(flat.size, flat.dtype)
     begin = generator.integers(0, _BLOCK, -(-flat.size // _BLOCK)).tolist()
     with np.errstate(invalid="ignore", over="ignore"):
         for number, first in enumerate(begin):
             block = flat[number * _BLOCK : (number + 1) * _BLOCK]
-            out = moved[number * _BLOCK : (number + 1) * _BLOCK]
+            out = memory[number * _BLOCK : (number + 1) * _BLOCK]
             np.multiply(block, chances[first : first + block.size], out=out)
             np.add(block, out, out=out)
-    return moved.reshape(array.shape)
+    return memory.reshape(array.shape)
 
 
 def _aligned(size: int, dtype: np.dtype[Any]) -> np.ndarray:
@@ -131,11 +147,13 @@ def noise_floor(
 
     generator = np.random.default_rng(seed)
     floors = [last_place(output) for output in outputs]
+    moved_weights = None
     for _ in range(DRAWS):
         nudged = jittered(inputs, generator, ulps)
         if limits:
             nudged = [old if fixed else new for old, new, fixed in zip(inputs, nudged, limits, strict=True)]
-        moved = run(jittered(weights, generator, ulps), nudged)
+        moved_weights = jittered(weights, generator, ulps, into=moved_weights)
+        moved = run(moved_weights, nudged)
         floors = [
             max(floor, largest_difference(output, other))
             for floor, output, other in zip(floors, outputs, moved, strict=True)
@@ -207,12 +225,18 @@ def compare_output(
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> float | None:
-    import numpy as np
-
-    lengths = float(np.linalg.norm(a.ravel()) * np.linalg.norm(b.ravel()))
+    # Not by BLAS, whose threads would have to be woken for one product of two vectors.
+    lengths = math.sqrt(_product(a, a)) * math.sqrt(_product(b, b))
     if not lengths or not math.isfinite(lengths):
         return None
-    return float(np.vdot(a.ravel(), b.ravel()).real / lengths)
+    return _product(a, b) / lengths
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> float:
+    """The real part of the inner product of all elements."""
+    import numpy as np
+
+    return float(np.einsum("i,i", a.ravel().conj(), b.ravel()).real)
 
 
 def _top1(a: np.ndarray, b: np.ndarray) -> float | None:

@@ -86,7 +86,7 @@ class DirectRunner(Runner, Protocol):
         """Whether its graph alone shows that it answers one batch always alike: no op of it has state, but weights."""
 
     def give(self, values: Sequence[np.ndarray]) -> None:
-        """As `assign`, of arrays that nobody writes to any more: variables may hold them as they lie."""
+        """As `assign`, of arrays that nobody writes to before others are given: variables may hold them as they lie."""
 
     def kept(self) -> AbstractContextManager[None]:
         """Give all variables the values that they have now, whatever happens in between."""

@@ -260,3 +260,43 @@ def test_strict_is_an_exit_code(fw, tmp_path, run_cli) -> None:
     assert found.stdout.startswith("PASS, 1 of 4 weights untested")
     assert "untested: inner/kernel [8, 3] (its value differs)" in found.stdout
     assert "1 of 4 weights untested" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "float16"])
+@pytest.mark.parametrize("size", [1, 7, 8, 16_385, 40_001])
+def test_equal_values_differ_where_one_element_does(dtype, size) -> None:
+    """Looked at as words of eight bytes or as bytes, with a block's edge inside."""
+    from ckptkit.verification.coverage import equal_values
+
+    value = (np.random.default_rng(0).standard_normal(size) * 10).astype(dtype)
+    assert equal_values(value, value.copy())
+    for place in {0, size // 2, size - 1}:
+        other = value.copy()
+        other[place] += 3
+        assert not equal_values(value, other)
+
+
+@pytest.mark.parametrize("size", [5, 16_384, 40_001])
+def test_an_element_without_a_gradient_is_not_reached(size) -> None:
+    """Nor is one whose gradient is NaN, wherever it is; others of the variable are, and all are when a batch reaches it."""
+    from ckptkit.verification.coverage import Reach
+
+    class Side:
+        def weights(self):
+            return [np.ones((size, 1), np.float32)]
+
+        def gradients(self, arrays, factors):
+            return [arrays[0].reshape(size, 1)]
+
+    for nothing in (0.0, np.nan, 1e-9):
+        for place in {0, size // 2, size - 1}:
+            gradient = np.where(np.arange(size) % 2, -1, 1).astype(np.float32)
+            gradient[place] = nothing
+            reach = Reach(Side())
+            assert reach.add([gradient], [], 1e-3)
+            assert reach.open() == [0]
+            assert reach.share(0) == (size - 1) / size
+            assert not reach.add([gradient], [], 1e-3)
+            gradient[place] = 1
+            assert reach.add([gradient], [], 1e-3)
+            assert reach.open() == []

@@ -297,3 +297,30 @@ def test_jitter_of_many_values_moves_each_by_one_unit_and_half_of_them_up(dtype)
     assert 0.4 < np.mean(first == second) < 0.6
     zero = jittered([np.zeros(5, dtype)], generator)[0]
     assert np.abs(zero).max() <= np.spacing(np.zeros(1, dtype))[0]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_jitter_into_the_memory_of_an_earlier_one_is_what_it_is_without(dtype) -> None:
+    values = np.random.default_rng(1).standard_normal((50, 401)).astype(dtype)
+    given = [values, np.arange(3), values[:0], values[0, 0].reshape(())]
+    before = [value.copy() for value in given]
+    generators = [np.random.default_rng(0) for _ in range(2)]
+    first, again = (jittered(given, generator) for generator in generators)
+    fresh, reused = jittered(given, generators[0]), jittered(given, generators[1], into=again)
+    for now, old, same, kept in zip(reused, fresh, given, before, strict=True):
+        assert now.shape == old.shape
+        assert np.array_equal(now, old)
+        assert np.array_equal(same, kept)
+    assert not np.array_equal(first[0], reused[0])
+    assert np.shares_memory(again[0], reused[0]) == (dtype != "float16")
+
+
+@pytest.mark.parametrize("kind", ["float64", "complex128"])
+def test_the_cosine_of_two_outputs_is_that_of_all_their_elements(kind) -> None:
+    generator = np.random.default_rng(0)
+    a, b = ((generator.standard_normal((2, 3, 5)) + 1j * generator.standard_normal((2, 3, 5))) for _ in range(2))
+    a, b = (part if kind == "complex128" else part.real for part in (a, b))
+    expected = np.vdot(a, b).real / (np.linalg.norm(a) * np.linalg.norm(b))
+    assert compare(a, b).cosine == pytest.approx(expected, rel=1e-12)
+    assert compare(a, np.zeros_like(b)).cosine is None
+    assert compare(a, np.full_like(b, np.nan)).cosine is None
