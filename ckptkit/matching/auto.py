@@ -14,6 +14,7 @@ from ckptkit.matching.neighbours import with_neighbours
 from ckptkit.matching.orders import Orders
 from ckptkit.matching.result import Ambiguous, Pair
 from ckptkit.matching.sequence import pair_by_order
+from ckptkit.matching.signatures import signature
 from ckptkit.matching.units import Side, Unit
 from ckptkit.matching.vocabulary import KIND_WORDS
 from ckptkit.matching.weigh import Called, Edge, Verdict, call, weigh
@@ -44,8 +45,10 @@ def match_auto(draft: MatchDraft) -> None:
     pairs = _equal_names(draft)
     if len(pairs) == len(draft.a.units) == len(draft.b.units) and _in_order(pairs):
         counted = [label.counter is not None for label in _own_labels(draft.b)]
+        otherwise = _counted_otherwise(draft, {i: j for i, j in pairs.items() if counted[j]})
         for i, j in pairs.items():
-            draft.link(i, j, _COUNTED_NAME if counted[j] else _NAME)
+            if not (otherwise and counted[j]):
+                draft.link(i, j, _COUNTED_NAME if counted[j] else _NAME)
         if draft.settled:
             return
     labels = side_labels(draft.a, draft.b)
@@ -257,9 +260,13 @@ def side_labels(a: Side, b: Side) -> Labels:
             if _names(alias, unit.name)
         ]
         named = read_labels([alias for _, alias in further], [kinds[index] for index, _ in further])
+        called = {index for (index, _), label in zip(further, named, strict=True) if _says_more(label, own[index][0])}
+        placed = {index for index, labels in enumerate(own) if labels[0].counter is not None and not labels[0].counted}
+        listed = placed if placed <= called else frozenset()
         for (index, _), label in zip(further, named, strict=True):
             unit = side.units[index]
-            if f"{_LIST}{unit.name}" in unit.aliases:  # Keras counts by class what its user called something
+            # Keras counts by class what its user called something; so do lists, where the file has the layers' names as well.
+            if f"{_LIST}{unit.name}" in unit.aliases or index in listed:
                 own[index].insert(0, label)
             else:
                 own[index].append(label)
@@ -267,6 +274,11 @@ def side_labels(a: Side, b: Side) -> Labels:
     parts = unglue(sides[0], sides[1])
     sides = [[[rewritten(label, parts) for label in own] for own in side] for side in sides]
     return sides[0], sides[1]
+
+
+def _says_more(label: Label, place: Label) -> bool:
+    """Whether a further name of a layer was given by its user and has words that its place in a list has not."""
+    return label.counter is None and not call(label, ()).words <= call(place, ()).words
 
 
 def _own_labels(side: Side) -> list[Label]:
@@ -312,6 +324,14 @@ def _equal_names(draft: MatchDraft) -> dict[int, int]:
         if place is not None:
             pairs[place] = j
     return pairs
+
+
+def _counted_otherwise(draft: MatchDraft, pairs: dict[int, int]) -> bool:
+    """Whether the two sides have counted their layers in different orders: one has another's place, as shapes show."""
+    apart = [(i, j) for i, j in pairs.items() if not draft.fits(i, j)]
+    left = {signature(draft.a.units[i]): i for i, _ in apart}.values()
+    right = {signature(draft.b.units[j]): j for _, j in apart}.values()
+    return any(draft.fits(i, j) for i in left for j in right)
 
 
 def _in_order(pairs: dict[int, int]) -> bool:

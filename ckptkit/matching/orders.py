@@ -8,6 +8,7 @@ towers; a file that does not say which of them it has is taken for either as lon
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
@@ -62,6 +63,7 @@ class Orders:
 
     Attributes:
         follows: which layers each layer feeds; None where the graph is not known.
+        stored: all units in the order of the file; none where that is no order.
     """
 
     def __init__(self, side: Side, labels: Sequence[Sequence[Label]], classes: Sequence[int]) -> None:
@@ -79,7 +81,7 @@ class Orders:
         self._shared = by_shared_counters(labels)
         self._certain = side.listed
         self._listed = side.listed
-        self._stored = tuple(range(len(side.units))) if side.recorded else ()
+        self.stored = tuple(range(len(side.units))) if side.recorded else ()
         self.follows = read_follows(side)
         self._towers = None if self.follows is None else tower_by_tower(self.follows)
         self._file, self._doubtful = self._of_file(side)
@@ -169,9 +171,9 @@ class Orders:
 
         A group of Keras 2 lists what is trained before what is frozen: either that, or the layers were made in another order.
         """
-        if not self._stored or (self._file is not None and set(group) <= set(self._file.sequence)):
+        if not self.stored or (self._file is not None and set(group) <= set(self._file.sequence)):
             return None
-        return Reading(DEPTH, self._stored, FILE)
+        return Reading(DEPTH, self.stored, FILE)
 
     def _readings(self, group: Sequence[int]) -> list[Reading]:
         wanted = set(group)
@@ -281,6 +283,16 @@ class Orders:
         if columns != rows and self.follows is not None and not self._chained(rows):
             return True
         return scopes != rows or (columns != rows and self._plausible(rows, columns, group))
+
+    def in_towers(self, group: Sequence[int]) -> bool:
+        """Whether a user's names part the group into rows that are numbered alike: `left_1, left_2, right_1, right_2`."""
+        rows: dict[tuple[tuple[str, ...], tuple[int, ...]], list[int]] = defaultdict(list)
+        for index in group:
+            label = self._labels[index][0]
+            if label.counter is None and label.numbers:
+                rows[label.pattern, label.numbers[:-1]].append(label.numbers[-1])
+        numbers = {tuple(sorted(row)) for row in rows.values()}
+        return len(rows) > 1 == len(numbers) and max(map(len, numbers)) > 1
 
     def _within(self, sequence: Iterable[int], members: Iterable[int]) -> tuple[int, ...]:
         wanted = set(members)

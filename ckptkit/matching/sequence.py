@@ -5,12 +5,13 @@ An alphabet is no order, and orders of different kinds agree in chains only.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 
 from ckptkit.matching.graph import same_graph
-from ckptkit.matching.orders import CREATION, DEPTH, FILE, NUMBERS, Orders, Reading
+from ckptkit.matching.orders import CREATION, DEPTH, EITHER, FILE, NUMBERS, Orders, Reading
 
 # How unlikely an order that was made from names, or that may be one of several, has to be by luck: one in a million.
 _SURE_BITS = 20.0
@@ -54,6 +55,10 @@ def pair_by_order(
                     return _as_graphs_have_it(dict(pairs), reading_a.says, orders, known)
                 if parallel and agreed < _SURE_BITS:  # which of two towers alike was made first, nobody knows
                     continue
+                if agreed < _SURE_BITS and _rows_for_columns((reading_a, reading_b), orders, (own, other)):
+                    continue
+                if _backwards((reading_a, reading_b), orders, known):
+                    continue
                 if _contested(dict(pairs), (own, other), (reading_a, reading_b), orders, classes, known):
                     return None
                 found.setdefault(pairs, reading_b if reading_a.says == FILE else reading_a)
@@ -61,6 +66,25 @@ def pair_by_order(
         return None
     pairs, reading = next(iter(found.items()))
     return _as_graphs_have_it(dict(pairs), reading.says, orders, known)
+
+
+def _rows_for_columns(
+    readings: tuple[Reading, Reading], orders: tuple[Orders, Orders], groups: tuple[Sequence[int], Sequence[int]]
+) -> bool:
+    """Whether one file lists layers depth by depth, and names of the other show towers: its list may be tower by tower."""
+    return any(
+        one.natures == DEPTH and other.natures == EITHER and side.in_towers(group)
+        for one, other, side, group in zip(readings, readings[::-1], orders[::-1], groups[::-1], strict=True)
+    )
+
+
+def _backwards(readings: tuple[Reading, Reading], orders: tuple[Orders, Orders], known: Mapping[int, int]) -> bool:
+    """Whether layers were made in one file from the last to the first, as what is certain shows, against users' numbers."""
+    says = [reading.says for reading in readings]
+    if set(says) != {FILE, NUMBERS} or readings[says.index(FILE)].natures != CREATION or not orders[1].stored:
+        return False
+    row = [known[i] for i in orders[0].stored if i in known]
+    return len(row) > 1 and all(other < one for one, other in itertools.pairwise(row))
 
 
 def _contested(

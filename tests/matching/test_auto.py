@@ -42,6 +42,22 @@ def test_names_that_a_counter_gave_do_not() -> None:
     assert set(tie.source) == set(tie.target) == {f"{name}/{role}" for name in names for role in ("kernel", "bias")}
 
 
+def test_counters_that_give_a_layer_another_place_tell_nothing_of_the_others() -> None:
+    """Two lists of the same layers, of which one has the last of them in the middle."""
+    a = spec(*[dense(f"stack/{place}", 4, 3 if place == 3 else 4) for place in range(4)], order="object-graph")
+    b = spec(*[dense(f"stack/{place}", 4, 3 if place == 1 else 4) for place in range(4)], order="object-graph")
+    found = match(a, b)
+    accounted(found, a, b)
+    assert layer_pairs(found) == {"stack/3": "stack/1"}
+    assert len(found.ambiguous) == 1
+
+
+def test_counters_that_leave_a_changed_head_behind_tell_the_others() -> None:
+    a = spec(*[dense(f"stack/{place}", 4, 3 if place == 3 else 4) for place in range(4)], order="object-graph")
+    b = spec(*[dense(f"stack/{place}", 4, 5 if place == 3 else 4) for place in range(4)], order="object-graph")
+    assert layer_pairs(match(a, b)) == {f"stack/{place}": f"stack/{place}" for place in range(3)}
+
+
 def test_another_place_among_unlike_layers_is_no_doubt() -> None:
     a = spec(dense("x", 4, 4), dense("y", 4, 5))
     b = spec(dense("y", 4, 5), dense("x", 4, 4))

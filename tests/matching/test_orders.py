@@ -14,6 +14,7 @@ from ckptkit.model import CheckpointSpec, Layer, OrderSource, Variable
 from tests.matching.specs import accounted, batch_norm, conv, dense, layer, layer_pairs, spec
 
 TOWERS = ("query", "doc")
+WAYS = (("up", (4, 8)), ("down", (8, 4)))
 
 
 def functional(names: Sequence[str], known: bool = True, order: OrderSource = "config") -> CheckpointSpec:
@@ -305,3 +306,40 @@ def test_a_letter_behind_a_number_counts_on_unless_it_says_axes(
 def test_numbers_in_several_columns_count_up_by_whichever_counts_slowest(rows: list[tuple[int, ...]], up: bool) -> None:
     labels = [[Label(("block", *["#"] * len(row)), row)] for row in rows]
     assert against_numbers(range(len(rows)), labels) is not up
+
+
+@pytest.mark.parametrize("towers", [("left", "right"), ("member_1", "member_2", "member_3")])
+def test_a_list_of_towers_is_not_one_of_depths(towers: Sequence[str]) -> None:
+    """Layers made in any order and listed depth by depth, against names that may stand tower by tower."""
+    count = 2 * len(towers)
+    a = spec(*[dense(f"{tower}_fc_{depth}", 4, 4) for tower in towers for depth in (1, 2)], order="stored")
+    made = [(3 * place + 1) % (count + 1) for place in range(count)]
+    b = spec(*[dense(f"dense_{number + 1}", 4, 4) for number in made], order="file-layout")
+    assert not paired(a, b)
+    assert not paired(b, a)
+
+
+def test_experts_that_were_made_from_the_last_to_the_first_are_not_told_by_their_numbers() -> None:
+    rows = [("gate", 4, 3), *[(f"expert_{n}_{way}", *size) for n in range(3) for way, size in WAYS], ("out", 4, 5)]
+    a = spec(*[dense(f"stack/{place}", *row[1:]) for place, row in enumerate(rows[::-1])], order="object-graph")
+    b = spec(*[dense(name, *size) for name, *size in rows], order="object-graph")
+    assert paired(a, b) == {"stack/7": "gate", "stack/0": "out"}
+    forth = spec(*[dense(f"stack/{place}", *row[1:]) for place, row in enumerate(rows)], order="object-graph")
+    assert paired(forth, b) == {f"stack/{place}": name for place, (name, *_) in enumerate(rows)}
+
+
+def test_names_of_layers_in_a_list_count_with_their_numbers() -> None:
+    """TensorFlow's checkpoints of Keras 2 have both: the place in a list, and the name within each variable's."""
+    names = [f"{part}Lstm{number}" for part in ("encoder", "decoder") for number in (0, 1)]
+    a = spec(
+        *[dense(f"{part}_rnn_{number}", 4, 4) for part in ("decoder", "encoder") for number in (1, 2)],
+        order="attributes",
+    )
+    b = spec(*[dense(f"model/stack/{place}", 4, 4) for place in range(4)], order="object-graph")
+    b = replace(
+        b, layers=tuple(replace(own, aliases=(f"m/{name}",)) for own, name in zip(b.layers, names, strict=True))
+    )
+    assert paired(a, b) == {
+        "encoder_rnn_1": "model/stack/0", "encoder_rnn_2": "model/stack/1",
+        "decoder_rnn_1": "model/stack/2", "decoder_rnn_2": "model/stack/3",
+    }  # fmt: skip
