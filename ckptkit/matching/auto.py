@@ -282,8 +282,16 @@ def _says_more(label: Label, place: Label) -> bool:
 
 
 def _own_labels(side: Side) -> list[Label]:
-    """The label of each unit's own name. A number in an object graph is a place in a list."""
-    return read_labels([unit.name for unit in side.units], _kinds(side), places=side.order_source == "object-graph")
+    """The label of each unit's own name. A number at the end of a path of an object graph is a place in a list."""
+    graph = side.order_source == "object-graph"
+    places = {index for index, unit in enumerate(side.units) if graph and not _elsewhere(unit)}
+    return read_labels([unit.name for unit in side.units], _kinds(side), places=places)
+
+
+def _elsewhere(unit: Unit) -> bool:
+    """Whether a file keeps a layer under another of its names (`model/layer_with_weights-3`), so that its own is no path."""
+    key = unit.weights[0].key
+    return not key.startswith(f"{unit.original}/") and any(key.startswith(f"{alias}/") for alias in unit.aliases)
 
 
 def _kinds(side: Side) -> list[str | None]:

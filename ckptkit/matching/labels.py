@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -67,17 +67,21 @@ class Label:
         return f"{text}_{self.counter}" if self.counter else text
 
 
-def read_labels(names: Sequence[str], kinds: Sequence[str | None], *, places: bool = False) -> list[Label]:
+def read_labels(
+    names: Sequence[str], kinds: Sequence[str | None], *, places: Container[int] = frozenset()
+) -> list[Label]:
     """The labels of one side's names.
 
     Args:
         names: paths, one for each layer.
         kinds: the class of each layer, which frameworks make automatic names of.
-        places: whether a component that is a number is a place in a list, which no user gave.
+        places: names of which a last component that is a number is a place in a list, which no user gave.
     """
     paths = [_components(name) for name in names]
-    reader = _Reader(_first_of_counted(paths), _counted_from_zero(paths), places)
-    return [reader.label(path, kind) for path, kind in zip(paths, kinds, strict=True)]
+    reader = _Reader(_first_of_counted(paths), _counted_from_zero(paths))
+    return [
+        reader.label(path, kind, index in places) for index, (path, kind) in enumerate(zip(paths, kinds, strict=True))
+    ]
 
 
 def _components(name: str) -> tuple[str, ...]:
@@ -125,14 +129,12 @@ class _Reader:
         self,
         first: Collection[tuple[tuple[str, ...], str]],
         given: Collection[tuple[tuple[str, ...], str]],
-        places: bool,
     ) -> None:
         self._first = first
         self._given = given
-        self._places = places
 
-    def label(self, path: tuple[str, ...], kind: str | None) -> Label:
-        """The label of a path of components."""
+    def label(self, path: tuple[str, ...], kind: str | None, in_list: bool) -> Label:
+        """The label of a path of components; `in_list`: whether a number at its end is a place in a list."""
         pattern: list[str] = []
         numbers: list[int] = []
         before: tuple[str, ...] = ()
@@ -141,7 +143,7 @@ class _Reader:
         for place, component in enumerate(path):
             part = component
             if place == len(path) - 1:
-                part, counter = self._counted(path, kind)
+                part, counter = self._counted(path, kind, in_list)
             words, values = split_component(part)
             if counter is None and (path[:place], part) in self._first:
                 words, values = (*words, NUMBER), (*values, 0)
@@ -154,10 +156,10 @@ class _Reader:
             numbers += values
         return Label(tuple(pattern), tuple(numbers), counter, counted)
 
-    def _counted(self, path: tuple[str, ...], kind: str | None) -> tuple[str, int | None]:
+    def _counted(self, path: tuple[str, ...], kind: str | None, in_list: bool) -> tuple[str, int | None]:
         """The last component without the counter of an automatic name, and the counter: (`dense`, 3) of `dense_3`."""
         part = path[-1]
-        if self._places and part.isdecimal() and len(part) <= _MOST_DIGITS:
+        if in_list and part.isdecimal() and len(part) <= _MOST_DIGITS:
             return "", int(part)
         found = _COUNTED.fullmatch(part)
         base, number = (found[1], found[2]) if found else (part, "")

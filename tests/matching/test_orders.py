@@ -343,3 +343,17 @@ def test_names_of_layers_in_a_list_count_with_their_numbers() -> None:
         "encoder_rnn_1": "model/stack/0", "encoder_rnn_2": "model/stack/1",
         "decoder_rnn_1": "model/stack/2", "decoder_rnn_2": "model/stack/3",
     }  # fmt: skip
+
+
+def test_a_number_that_ends_a_name_is_a_place_only_where_the_name_is_a_path() -> None:
+    """Keras 2 lets a user call a layer `m/0/fc/1`, and lists it in TensorFlow's checkpoints under another path."""
+    cells = [(member, depth) for depth in (0, 1) for member in (0, 1, 2)]
+    a = spec(*[dense(f"model/member{m + 1}_fc{d + 1}", 4, 4) for m, d in sorted(cells)], order="object-graph")
+    b = spec(*[dense(f"m/{member}/fc/{depth}", 4, 4) for member, depth in cells], order="object-graph")
+    lists = {own.name: f"model/layer_with_weights-{place}" for place, own in enumerate(b.layers)}
+    b = replace(
+        b,
+        layers=tuple(replace(own, aliases=(lists[own.name],)) for own in b.layers),
+        variables=tuple(replace(v, key=f"{lists[v.layer or '']}/{v.role}/.ATTRIBUTES/VALUE") for v in b.variables),
+    )
+    assert paired(a, b) == {f"model/member{m + 1}_fc{d + 1}": f"m/{m}/fc/{d}" for m, d in cells}
