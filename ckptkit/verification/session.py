@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from ckptkit.verification.emptiness import not_finite, why_empty
 from ckptkit.verification.exploring import Explorer
 from ckptkit.verification.inputs import count_rows
 from ckptkit.verification.momentum import momentum_note
-from ckptkit.verification.numbers import FACTOR, noise_floor
+from ckptkit.verification.numbers import FACTOR, largest_difference, noise_floor
 from ckptkit.verification.options import Options, few_rows, made_batch
 from ckptkit.verification.projection import is_coarse, moved_by, random_factors
 from ckptkit.verification.repeating import check_repeatable, refuse_other_samples, samples
@@ -45,6 +46,7 @@ class Session:
         self._options, self._sharing, self._check_values = options, sharing, check_values
         self._given: list[list[np.ndarray]] = []
         self._made: list[list[np.ndarray]] = []
+        self._batches: list[tuple[Arrays, Arrays]] = []
         self._notes: list[str] = [sharing.note, *options.notes]
 
     def verify(self, batches: list[list[np.ndarray]]) -> VerifyResult:
@@ -78,7 +80,7 @@ class Session:
             self._tell_untested(coverage)
         if passed:
             self._notes.append(momentum_note(self._source.live(), self._target.live()))
-        divergence = None if passed or not options.layers else self._locate(ours[0], theirs[0])
+        divergence = None if passed or not options.layers else self._locate(*self._batches[self._worst()])
         return VerifyResult(
             self._source.name,
             self._target.name,
@@ -116,6 +118,7 @@ class Session:
         return run
 
     def _run(self, ours: Arrays, theirs: Arrays) -> None:
+        self._batches.append((ours, theirs))
         self._given.append(self._run_source(ours))
         self._made.append(self._run_target(theirs))
 
@@ -283,6 +286,17 @@ class Session:
             count = len(coverage.by_value)
             noun = "weight" if count == 1 else "weights"
             self._notes.append(f"outputs do not follow every element of {count:,} {noun}; compared by value: equal")
+
+    def _worst(self) -> int:
+        """The batch whose outputs differ most, in units of the noise: a row of a table may be looked up in one batch alone."""
+        pairs = [(a, b, self._floors[a.output] or 1.0) for a, b in self._pairing.pairs]
+
+        def apart_by(given: Arrays, made: Arrays) -> float:
+            parts = [(a.of(given), b.of(made), floor) for a, b, floor in pairs]
+            return max(largest_difference(a, b) / floor if a.shape == b.shape else math.inf for a, b, floor in parts)
+
+        apart = [apart_by(given, made) for given, made in zip(self._given, self._made, strict=True)]
+        return apart.index(max(apart))
 
     def _locate(self, ours: Arrays, theirs: Arrays) -> Divergence | None:
         if self._source.live() is None or self._target.live() is None:

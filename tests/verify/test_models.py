@@ -124,6 +124,22 @@ def test_swapped_gates_are_located_and_named(fw, cpu) -> None:
     assert "gates look permuted" in result.first_divergence.reason
 
 
+def test_a_row_of_a_table_is_located_where_a_batch_looks_it_up(fw, cpu) -> None:
+    L = fw.keras.layers
+    a, b = (
+        fw.keras.Sequential([fw.keras.Input((5,), dtype="int32"), L.Embedding(500, 6), L.LSTM(4)]) for _ in range(2)
+    )
+    copy_weights(a, b)
+    table = b.layers[0].get_weights()[0]
+    table[-1] += 1
+    b.layers[0].set_weights([table])
+    result = check(cpu, a, b, layers=True)
+    assert not result.passed
+    assert result.first_divergence is not None
+    assert result.first_divergence.target == b.layers[0].name
+    assert "weights differ: embeddings" in result.first_divergence.reason
+
+
 def test_swapped_layers_are_located(fw, cpu) -> None:
     L = fw.keras.layers
     a, b = (call_layers(fw.keras, [L.Dense(6, activation="tanh") for _ in range(3)], (6,), 1) for _ in range(2))
