@@ -293,6 +293,18 @@ class TestLeftovers:
         with pytest.raises(RefusedError, match="fits in more than one way"):
             make_plan(match, self.source, self.target, allow_missing=True, allow_unexpected=True)
 
+    @pytest.mark.parametrize(("format_", "hint"), [("npz", None), ("tensor-bundle", "lists and dicts")])
+    def test_a_side_without_weights_is_refused_as_such(self, format_: str, hint: str | None) -> None:
+        empty = replace(spec_of("empty", slot_m=(3, 4)), format=format_)
+        into = Match("auto", (), unexpected=(Unmatched("cls"), Unmatched("w")))
+        out_of = Match("auto", (), missing=(Unmatched("head"), Unmatched("w")))
+        for match, source, target in ((into, self.source, empty), (out_of, empty, self.target)):
+            with pytest.raises(RefusedError, match="^empty holds no weights") as error:
+                make_plan(match, source, target)
+            assert (hint is None) == (error.value.hint is None)
+            assert hint is None or hint in str(error.value)
+            assert error.value.groups
+
     def test_many_are_counted(self) -> None:
         missing = tuple(Unmatched(f"w{number}") for number in range(9))
         with pytest.raises(RefusedError, match="wants 9 variables") as error:

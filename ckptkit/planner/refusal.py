@@ -25,6 +25,12 @@ _ALLOWED = {
     _LEAVE: f"{_LEAVE} leaves behind what has no place",
 }
 
+# How a checkpoint of a whole model comes to hold nothing of it.
+_BUNDLE = "tensor-bundle"
+_LOST = (
+    "A TensorFlow checkpoint of Keras 3 lacks what a model keeps in lists and dicts; .weights.h5 and .keras have it."
+)
+
 # So many names of one sort tell what is wrong; the rest are counted.
 _SHOWN = 3
 
@@ -102,7 +108,10 @@ def refusal_of(doubtful: Doubtful) -> RefusedError | None:
     groups += [names.unexpected(own) for own in _by_layer(doubtful.unexpected, names.sources)]
     if not groups:
         return None
-    if len(groups) == 1:
+    empty = next((spec for spec in (doubtful.source, doubtful.target) if not _holds_weights(spec)), None)
+    if empty is not None:
+        error = RefusedError(f"{empty.path} holds no weights", hint=_LOST if empty.format == _BUNDLE else None)
+    elif len(groups) == 1:
         error = RefusedError(_sentence(doubtful, names), hint=f"Settle it with {groups[0].settle}.")
     else:
         left = len(groups) - _GROUPS
@@ -115,6 +124,10 @@ def refusal_of(doubtful: Doubtful) -> RefusedError | None:
             error.lines = (*error.lines, f"… and {left} more; --json, --html and --plan-out have all of them")
     error.groups = tuple(group.to_json() for group in groups)
     return error
+
+
+def _holds_weights(spec: CheckpointSpec) -> bool:
+    return any(variable.kind == "weight" for variable in spec.variables)
 
 
 def _summary(doubtful: Doubtful) -> str:
